@@ -1,0 +1,111 @@
+// The plain backend: every op as loops over float64, one node at a time, in the order of the trace. Slow and obvious;
+// the tests compare the others with it.
+import { type Shape, size, strides } from "../tape/shape.ts";
+import type { Attributes, Node, Parameter } from "../tape/tensor.ts";
+import type { Trace } from "../tape/trace.ts";
+import type { Backend, Executable } from "./backend.ts";
+import { kernels } from "./reference-kernels.ts";
+
+export type Numbers = Float64Array;
+
+/** What a reference kernel sees. Outputs are zeroed. */
+export interface Call {
+  inputs: readonly Numbers[];
+  outputs: readonly Numbers[];
+  shapes: readonly Shape[]; // of the inputs
+  outShapes: readonly Shape[];
+  attrs: Attributes;
+}
+
+class ReferenceExecutable implements Executable {
+  readonly arenaBytes: number;
+  readonly steps: number;
+  readonly #trace: Trace;
+  readonly #order: Node[];
+
+  constructor(trace: Trace) {
+    this.#trace = trace;
+    this.#order = reachable(trace);
+    this.steps = this.#order.length;
+    this.arenaBytes = 8 * this.#order.reduce((sum, node) => sum + node.shapes.reduce((n, s) => n + size(s), 0), 0);
+  }
+
+  async run(inputs: readonly Float32Array[]): Promise<Float32Array[]> {
+    const values = new Map<Node, Numbers[]>();
+    for (const node of this.#order) values.set(node, evaluate(node, values, inputs));
+    const read = (t: { node: Node; index: number }) => Float32Array.from((values.get(t.node) as Numbers[])[t.index]);
+    const stored = [...this.#trace.assigned].map(([parameter, value]) => [parameter, read(value)] as const);
+    for (const [parameter, data] of stored) parameter.data = data;
+    return this.#trace.outputs.map(read);
+  }
+
+  dispose(): void {}
+}
+
+function evaluate(node: Node, values: Map<Node, Numbers[]>, inputs: readonly Float32Array[]): Numbers[] {
+  const { op, attrs } = node;
+  if (op.name === "input") return [Float64Array.from(inputs[attrs.slot as number])];
+  if (op.name === "parameter") return [Float64Array.from((attrs.parameter as Parameter).data)];
+  if (op.name === "array") return [Float64Array.from(attrs.data as Float32Array)];
+  const args = node.inputs.map((t) => (values.get(t.node) as Numbers[])[t.index]);
+  if (op.kind === "view") return [args[0]];
+  const kernel = kernels[op.name];
+  if (!kernel) throw new TypeError(`Cannot run "${op.name}" on the reference backend: it has no kernel there`);
+  const outputs = node.shapes.map((s) => new Float64Array(size(s)));
+  kernel({ inputs: args, outputs, shapes: node.inputs.map((t) => t.shape), outShapes: node.shapes, attrs });
+  return outputs;
+}
+
+/** The nodes that outputs and assignments need, in the order of the trace. */
+export function reachable(trace: Trace): Node[] {
+  const seen = new Set<Node>();
+  const stack = [...trace.outputs, ...trace.assigned.values()].map((t) => t.node);
+  while (stack.length) {
+    const node = stack.pop() as Node;
+    if (seen.has(node)) continue;
+    seen.add(node);
+    for (const input of node.inputs) stack.push(input.node);
+  }
+  return [...seen].sort((a, b) => a.id - b.id);
+}
+
+/** Calls f(out, in...) for every element of `shape`, operands read with broadcasting. */
+export function eachBroadcast(shape: Shape, operands: readonly Shape[], f: (at: number, from: number[]) => void): void {
+  const steps = operands.map((s) => {
+    const own = strides(s);
+    return shape.map((_, i) => {
+      const axis = i - (shape.length - s.length);
+      return axis < 0 || s[axis] === 1 ? 0 : own[axis];
+    });
+  });
+  const index = new Array<number>(shape.length).fill(0);
+  const from = operands.map(() => 0);
+  for (let at = 0, n = size(shape); at < n; at++) {
+    f(at, from);
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      for (let i = 0; i < from.length; i++) from[i] += steps[i][axis];
+      if (++index[axis] < shape[axis]) break;
+      for (let i = 0; i < from.length; i++) from[i] -= steps[i][axis] * shape[axis];
+      index[axis] = 0;
+    }
+  }
+}
+
+/** A backend of plain loops in float64, for tests. */
+export class ReferenceBackend implements Backend {
+  readonly name = "reference";
+
+  load(trace: Trace): Executable {
+    return new ReferenceExecutable(trace);
+  }
+
+  async read(parameter: Parameter): Promise<Float32Array> {
+    return parameter.data.slice();
+  }
+
+  async write(parameter: Parameter, data: Float32Array): Promise<void> {
+    parameter.data = data.slice();
+  }
+
+  async close(): Promise<void> {}
+}
