@@ -1,6 +1,7 @@
 // Deterministic tensors for tests: a pure function of a name, so that golden files need to hold results only.
-import type { Host } from "../src/tape/trace.ts";
+
 import { type Shape, size } from "../src/tape/shape.ts";
+import type { Host } from "../src/tape/trace.ts";
 
 export type Role = "weight" | "scale" | "bias" | "input" | "unit";
 

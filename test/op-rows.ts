@@ -31,8 +31,14 @@ const unaries: Row[] = (["neg", "exp", "square", "abs", "tanh", "sigmoid", "relu
 const binaries: Row[] = (["add", "sub", "mul", "maximum", "minimum"] as const).map((name) => ({
   name,
   run: (a, b) => a[name](b),
-  inputs: [[3, 5], [3, 5]],
-  bad: [[3, 5], [3, 4]],
+  inputs: [
+    [3, 5],
+    [3, 5],
+  ],
+  bad: [
+    [3, 5],
+    [3, 4],
+  ],
 }));
 
 export const rows: Row[] = [
@@ -44,16 +50,44 @@ export const rows: Row[] = [
   { name: "floor", run: (x) => x.floor(), inputs: [[13]], gradient: false },
   { name: "div", run: (a, b) => a.div(b), inputs: [[3, 5], positive([3, 5])], bad: [[3], [4]] },
   { name: "add, a row", run: (a, b) => a.add(b), inputs: [[3, 5], [5]], bad: [[3, 5], [3]] },
-  { name: "mul, a column", run: (a, b) => a.mul(b), inputs: [[3, 5], [3, 1]] },
-  { name: "sub, both stretched", run: (a, b) => a.sub(b), inputs: [[2, 1, 7], [5, 1]] },
+  {
+    name: "mul, a column",
+    run: (a, b) => a.mul(b),
+    inputs: [
+      [3, 5],
+      [3, 1],
+    ],
+  },
+  {
+    name: "sub, both stretched",
+    run: (a, b) => a.sub(b),
+    inputs: [
+      [2, 1, 7],
+      [5, 1],
+    ],
+  },
   { name: "mul, a scalar", run: (a, b) => a.mul(b).add(2), inputs: [[11, 3], []] },
-  { name: "mul, a middle axis", run: (a, b) => a.mul(b), inputs: [[2, 3, 5, 7], [3, 1, 7]] },
+  {
+    name: "mul, a middle axis",
+    run: (a, b) => a.mul(b),
+    inputs: [
+      [2, 3, 5, 7],
+      [3, 1, 7],
+    ],
+  },
   { name: "greater", run: (a, b) => a.greater(b), inputs: [[13], [13]], gradient: false },
   { name: "equal", run: (a) => a.equal(2), inputs: [fixed([1, 2, 3, 2])], gradient: false },
   { name: "where", run: (a, b, c) => a.greater(0).where(b, c), inputs: [{ shape: [3, 5], fixed: true }, [3, 5], [5]] },
   { name: "clamp", run: (x) => x.clamp(-0.5, 0.5), inputs: [[13]] },
   { name: "a long chain", run: (x, b) => x.add(b).gelu().mul(2).sub(x).square().tanh().add(1).sqrt(), inputs: [[37, 65], [65]] },
-  { name: "a chain over many tiles", run: (x, b) => x.mul(b).sigmoid().add(x), inputs: [[3, 1025], [3, 1]] },
+  {
+    name: "a chain over many tiles",
+    run: (x, b) => x.mul(b).sigmoid().add(x),
+    inputs: [
+      [3, 1025],
+      [3, 1],
+    ],
+  },
 
   { name: "reshape", run: (x) => x.reshape([5, -1]).exp(), inputs: [[3, 5, 2]], bad: [[3, 4]] },
   { name: "permute", run: (x) => x.permute([2, 0, 1]), inputs: [[3, 5, 7]], bad: [[3, 5]] },
@@ -64,8 +98,25 @@ export const rows: Row[] = [
   { name: "split", run: (x) => x.split(-1, 3), inputs: [[2, 9]], bad: [[2, 10]] },
   { name: "pad", run: (x) => x.pad([0, 2], [1, 1], 3), inputs: [[3, 5]], bad: [[3]] },
   { name: "flip", run: (x) => x.flip(1), inputs: [[2, 3, 5]], bad: [[3]] },
-  { name: "concat", run: (a, b) => concat([a, b, a], 1), inputs: [[2, 3, 5], [2, 4, 5]], bad: [[2, 3, 5], [2, 3, 4]] },
-  { name: "updateSlice", run: (x, part, at) => x.updateSlice(part, at.reshape([]), 1), inputs: [[3, 7], [3, 2], fixed([4])], gradient: false, bad: [[3, 7], [2, 2], [1]] },
+  {
+    name: "concat",
+    run: (a, b) => concat([a, b, a], 1),
+    inputs: [
+      [2, 3, 5],
+      [2, 4, 5],
+    ],
+    bad: [
+      [2, 3, 5],
+      [2, 3, 4],
+    ],
+  },
+  {
+    name: "updateSlice",
+    run: (x, part, at) => x.updateSlice(part, at.reshape([]), 1),
+    inputs: [[3, 7], [3, 2], fixed([4])],
+    gradient: false,
+    bad: [[3, 7], [2, 2], [1]],
+  },
 
   { name: "sum, all", run: (x) => x.sum(), inputs: [[37, 29]] },
   { name: "sum, last axis", run: (x) => x.sum(-1), inputs: [[3, 5, 129]], bad: [[]] },
@@ -87,33 +138,217 @@ export const rows: Row[] = [
   { name: "iota", run: (x) => x.add(iota(9)), inputs: [[3, 9]] },
   { name: "oneHot", run: (label) => oneHot(label, 5), inputs: [fixed([0, 4, 2])], gradient: false },
 
-  { name: "matmul", run: (a, b) => a.matmul(b), inputs: [[7, 5], [5, 9]], bad: [[7, 5], [6, 9]] },
-  { name: "matmul, left transposed", run: (a, b) => a.t().matmul(b), inputs: [[5, 7], [5, 9]] },
-  { name: "matmul, right transposed", run: (a, b) => a.matmul(b.t()), inputs: [[7, 5], [9, 5]] },
-  { name: "matmul, both transposed", run: (a, b) => a.t().matmul(b.t()), inputs: [[5, 7], [9, 5]] },
-  { name: "matmul, larger than a block", run: (a, b) => a.matmul(b), inputs: [[133, 275], [275, 67]] },
-  { name: "matmul, right transposed, larger", run: (a, b) => a.matmul(b.t()), inputs: [[65, 300], [131, 300]] },
-  { name: "matmul, one row", run: (a, b) => a.matmul(b), inputs: [[1, 37], [37, 53]] },
-  { name: "matmul, one column", run: (a, b) => a.matmul(b), inputs: [[37, 53], [53, 1]] },
-  { name: "matmul, long inner axis", run: (a, b) => a.t().matmul(b), inputs: [[2100, 9], [2100, 17]] },
-  { name: "matmul, batch", run: (a, b) => a.matmul(b), inputs: [[2, 3, 7, 5], [2, 3, 5, 9]], bad: [[2, 7, 5], [3, 5, 9]] },
-  { name: "matmul, batch, right transposed", run: (a, b) => a.matmul(b.t()), inputs: [[3, 7, 5], [3, 9, 5]] },
-  { name: "matmul, batch against one", run: (a, b) => a.matmul(b), inputs: [[3, 7, 5], [5, 9]] },
-  { name: "matmul, one against a batch", run: (a, b) => a.matmul(b), inputs: [[7, 5], [3, 5, 9]] },
+  {
+    name: "matmul",
+    run: (a, b) => a.matmul(b),
+    inputs: [
+      [7, 5],
+      [5, 9],
+    ],
+    bad: [
+      [7, 5],
+      [6, 9],
+    ],
+  },
+  {
+    name: "matmul, left transposed",
+    run: (a, b) => a.t().matmul(b),
+    inputs: [
+      [5, 7],
+      [5, 9],
+    ],
+  },
+  {
+    name: "matmul, right transposed",
+    run: (a, b) => a.matmul(b.t()),
+    inputs: [
+      [7, 5],
+      [9, 5],
+    ],
+  },
+  {
+    name: "matmul, both transposed",
+    run: (a, b) => a.t().matmul(b.t()),
+    inputs: [
+      [5, 7],
+      [9, 5],
+    ],
+  },
+  {
+    name: "matmul, larger than a block",
+    run: (a, b) => a.matmul(b),
+    inputs: [
+      [133, 275],
+      [275, 67],
+    ],
+  },
+  {
+    name: "matmul, right transposed, larger",
+    run: (a, b) => a.matmul(b.t()),
+    inputs: [
+      [65, 300],
+      [131, 300],
+    ],
+  },
+  {
+    name: "matmul, one row",
+    run: (a, b) => a.matmul(b),
+    inputs: [
+      [1, 37],
+      [37, 53],
+    ],
+  },
+  {
+    name: "matmul, one column",
+    run: (a, b) => a.matmul(b),
+    inputs: [
+      [37, 53],
+      [53, 1],
+    ],
+  },
+  {
+    name: "matmul, long inner axis",
+    run: (a, b) => a.t().matmul(b),
+    inputs: [
+      [2100, 9],
+      [2100, 17],
+    ],
+  },
+  {
+    name: "matmul, batch",
+    run: (a, b) => a.matmul(b),
+    inputs: [
+      [2, 3, 7, 5],
+      [2, 3, 5, 9],
+    ],
+    bad: [
+      [2, 7, 5],
+      [3, 5, 9],
+    ],
+  },
+  {
+    name: "matmul, batch, right transposed",
+    run: (a, b) => a.matmul(b.t()),
+    inputs: [
+      [3, 7, 5],
+      [3, 9, 5],
+    ],
+  },
+  {
+    name: "matmul, batch against one",
+    run: (a, b) => a.matmul(b),
+    inputs: [
+      [3, 7, 5],
+      [5, 9],
+    ],
+  },
+  {
+    name: "matmul, one against a batch",
+    run: (a, b) => a.matmul(b),
+    inputs: [
+      [7, 5],
+      [3, 5, 9],
+    ],
+  },
   { name: "matmul, bias, gelu, residual", run: (x, w, b) => x.matmul(w.t()).add(b).gelu().add(x), inputs: [[37, 48], [48, 48], [48]] },
   { name: "matmul, column scale", run: (x, w, s) => x.matmul(w).mul(s).exp(), inputs: [[9, 7], { shape: [7, 5] }, [9, 1]] },
 
-  { name: "conv2d, 3x3", run: (x, w) => x.conv2d(w, { padding: 1 }), inputs: [[2, 7, 5, 3], [9, 3, 3, 3]], bad: [[2, 7, 5, 3], [9, 3, 3, 4]] },
-  { name: "conv2d, 3x3 wide", run: (x, w) => x.conv2d(w, { padding: 1 }), inputs: [[3, 9, 11, 20], [33, 3, 3, 20]] },
-  { name: "conv2d, 3x3 stride 2", run: (x, w) => x.conv2d(w, { stride: 2, padding: 1 }), inputs: [[2, 9, 8, 5], [7, 3, 3, 5]] },
-  { name: "conv2d, 1x1", run: (x, w) => x.conv2d(w), inputs: [[2, 5, 4, 7], [11, 1, 1, 7]] },
-  { name: "conv2d, 1x1 stride 2", run: (x, w) => x.conv2d(w, { stride: 2 }), inputs: [[2, 7, 6, 5], [9, 1, 1, 5]] },
-  { name: "conv2d, 7x7 stem", run: (x, w) => x.conv2d(w, { stride: 2, padding: 3 }), inputs: [[2, 19, 17, 3], [13, 7, 7, 3]] },
-  { name: "conv2d, patches", run: (x, w) => x.conv2d(w, { stride: 4 }), inputs: [[2, 12, 8, 3], [17, 4, 4, 3]] },
-  { name: "conv2d, patches, remainder dropped", run: (x, w) => x.conv2d(w, { stride: 4 }), inputs: [[1, 14, 9, 3], [5, 4, 4, 3]] },
-  { name: "conv2d, dilated", run: (x, w) => x.conv2d(w, { padding: 2, dilation: 2 }), inputs: [[1, 9, 8, 3], [5, 3, 3, 3]] },
-  { name: "conv2d, groups", run: (x, w) => x.conv2d(w, { padding: 1, groups: 2 }), inputs: [[2, 5, 6, 6], [8, 3, 3, 3]], bad: [[2, 5, 6, 6], [7, 3, 3, 3]] },
-  { name: "conv2d, depthwise", run: (x, w) => x.conv2d(w, { padding: 1, groups: 7 }), inputs: [[2, 6, 5, 7], [7, 3, 3, 1]] },
+  {
+    name: "conv2d, 3x3",
+    run: (x, w) => x.conv2d(w, { padding: 1 }),
+    inputs: [
+      [2, 7, 5, 3],
+      [9, 3, 3, 3],
+    ],
+    bad: [
+      [2, 7, 5, 3],
+      [9, 3, 3, 4],
+    ],
+  },
+  {
+    name: "conv2d, 3x3 wide",
+    run: (x, w) => x.conv2d(w, { padding: 1 }),
+    inputs: [
+      [3, 9, 11, 20],
+      [33, 3, 3, 20],
+    ],
+  },
+  {
+    name: "conv2d, 3x3 stride 2",
+    run: (x, w) => x.conv2d(w, { stride: 2, padding: 1 }),
+    inputs: [
+      [2, 9, 8, 5],
+      [7, 3, 3, 5],
+    ],
+  },
+  {
+    name: "conv2d, 1x1",
+    run: (x, w) => x.conv2d(w),
+    inputs: [
+      [2, 5, 4, 7],
+      [11, 1, 1, 7],
+    ],
+  },
+  {
+    name: "conv2d, 1x1 stride 2",
+    run: (x, w) => x.conv2d(w, { stride: 2 }),
+    inputs: [
+      [2, 7, 6, 5],
+      [9, 1, 1, 5],
+    ],
+  },
+  {
+    name: "conv2d, 7x7 stem",
+    run: (x, w) => x.conv2d(w, { stride: 2, padding: 3 }),
+    inputs: [
+      [2, 19, 17, 3],
+      [13, 7, 7, 3],
+    ],
+  },
+  {
+    name: "conv2d, patches",
+    run: (x, w) => x.conv2d(w, { stride: 4 }),
+    inputs: [
+      [2, 12, 8, 3],
+      [17, 4, 4, 3],
+    ],
+  },
+  {
+    name: "conv2d, patches, remainder dropped",
+    run: (x, w) => x.conv2d(w, { stride: 4 }),
+    inputs: [
+      [1, 14, 9, 3],
+      [5, 4, 4, 3],
+    ],
+  },
+  {
+    name: "conv2d, dilated",
+    run: (x, w) => x.conv2d(w, { padding: 2, dilation: 2 }),
+    inputs: [
+      [1, 9, 8, 3],
+      [5, 3, 3, 3],
+    ],
+  },
+  {
+    name: "conv2d, groups",
+    run: (x, w) => x.conv2d(w, { padding: 1, groups: 2 }),
+    inputs: [
+      [2, 5, 6, 6],
+      [8, 3, 3, 3],
+    ],
+    bad: [
+      [2, 5, 6, 6],
+      [7, 3, 3, 3],
+    ],
+  },
+  {
+    name: "conv2d, depthwise",
+    run: (x, w) => x.conv2d(w, { padding: 1, groups: 7 }),
+    inputs: [
+      [2, 6, 5, 7],
+      [7, 3, 3, 1],
+    ],
+  },
   { name: "conv2d, bias and relu", run: (x, w, b) => x.conv2d(w, { padding: 1 }).add(b).relu(), inputs: [[2, 6, 6, 4], [8, 3, 3, 4], [8]] },
   { name: "maxPool", run: (x) => x.maxPool({ kernel: 3, stride: 2, padding: 1 }), inputs: [[2, 9, 7, 5]], bad: [[2, 7]] },
   { name: "maxPool, 2x2", run: (x) => x.maxPool({ kernel: 2 }), inputs: [[2, 7, 6, 3]] },
@@ -121,15 +356,28 @@ export const rows: Row[] = [
   { name: "global average", run: (x) => x.mean([1, 2]), inputs: [[3, 4, 5, 7]] },
 
   { name: "batchNorm", run: (x, g, b) => batchNorm(x, g, b, 1e-5).y, inputs: [[3, 5, 4, 13], [13], [13]], bad: [[3, 5], [4], [5]] },
-  { name: "batchNorm, statistics", run: (x, g, b) => Object.values(batchNorm(x, g, b, 1e-5)).slice(1), inputs: [[33, 70], [70], [70]], gradient: false },
-  { name: "batchNorm, many rows", run: (x, g, b) => batchNorm(x, g, b, 1e-5).y.relu(), inputs: [[1031, 9], [9], [9]] },
+  {
+    name: "batchNorm, statistics",
+    run: (x, g, b) => Object.values(batchNorm(x, g, b, 1e-5)).slice(1),
+    inputs: [[33, 70], [70], [70]],
+    gradient: false,
+  },
+  { name: "batchNorm, many rows", run: (x, g, b) => batchNorm(x, g, b, 1e-5).y.gelu(), inputs: [[1031, 9], [9], [9]] },
   { name: "layerNorm", run: (x, g, b) => layerNorm(x, g, b, 1e-6), inputs: [[3, 5, 13], [13], [13]], bad: [[3, 5], [4], [5]] },
   { name: "layerNorm, wide", run: (x, g, b) => layerNorm(x, g, b, 1e-6), inputs: [[37, 192], [192], [192]] },
   {
     name: "attention",
     run: (q, k, v) => attention(q, k, v, { heads: 2, scale: 0.4 }),
-    inputs: [[2, 7, 10], [2, 9, 10], [2, 9, 10]],
-    bad: [[2, 7, 10], [2, 9, 8], [2, 9, 8]],
+    inputs: [
+      [2, 7, 10],
+      [2, 9, 10],
+      [2, 9, 10],
+    ],
+    bad: [
+      [2, 7, 10],
+      [2, 9, 8],
+      [2, 9, 8],
+    ],
   },
   {
     name: "attention, sliced from one projection",
@@ -139,7 +387,14 @@ export const rows: Row[] = [
     },
     inputs: [[2, 67, 576]],
   },
-  { name: "attentionMap", run: (q, k) => attentionMap(q, k, { heads: 2, scale: 0.4 }), inputs: [[2, 5, 6], [2, 7, 6]] },
+  {
+    name: "attentionMap",
+    run: (q, k) => attentionMap(q, k, { heads: 2, scale: 0.4 }),
+    inputs: [
+      [2, 5, 6],
+      [2, 7, 6],
+    ],
+  },
 
   { name: "gather", run: (x, i) => x.gather(i), inputs: [[7, 5], fixed([3, 0, 6, 3])] },
   { name: "gather, matrix of indices", run: (x, i) => x.gather(i), inputs: [[7, 2, 3], fixed([3, 0, 6, 3], [2, 2])] },
@@ -147,7 +402,14 @@ export const rows: Row[] = [
   { name: "uniform", run: (k) => uniform(k, 5, [3, 7]), inputs: [key], gradient: false, bad: [[3]] },
   { name: "dropout", run: (x, k) => dropout(x, k, 1, 0.3), inputs: [[13, 7], key] },
   { name: "dropPath", run: (x, k) => dropPath(x, k, 2, 0.5), inputs: [[13, 3, 2], key] },
-  { name: "one value, two uses", run: (x, w) => x.matmul(w).relu().add(x.matmul(w)), inputs: [[7, 5], [5, 5]] },
+  {
+    name: "one value, two uses",
+    run: (x, w) => x.matmul(w).relu().add(x.matmul(w)),
+    inputs: [
+      [7, 5],
+      [5, 5],
+    ],
+  },
   { name: "a stopped gradient", run: (x) => x.mul(x.stopGradient()), inputs: [{ shape: [7], fixed: true }] },
   { name: "geluDerivative", run: (x) => apply1("geluDerivative", [x.mul(3)]), inputs: [[29]], gradient: false },
 ];

@@ -1,8 +1,8 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { ops as table } from "../src/tape/op.ts";
-import { compile } from "../src/tape/trace.ts";
 import type { Tensor } from "../src/tape/tensor.ts";
+import { compile } from "../src/tape/trace.ts";
 import { rows } from "./op-rows.ts";
 import { gradientGap, make, outputsOf, reference } from "./support.ts";
 

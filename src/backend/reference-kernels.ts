@@ -43,8 +43,8 @@ const elementwise: Record<string, (a: number, b: number, c: number) => number> =
   sub: (a, b) => a - b,
   mul: (a, b) => a * b,
   div: (a, b) => a / b,
-  maximum: Math.max,
-  minimum: Math.min,
+  maximum: (a, b) => Math.max(a, b),
+  minimum: (a, b) => Math.min(a, b),
   greater: (a, b) => Number(a > b),
   greaterEqual: (a, b) => Number(a >= b),
   equal: (a, b) => Number(f32(a) === f32(b)),
@@ -116,7 +116,8 @@ function matmul({ inputs: [a, b], outputs: [y], shapes, outShapes, attrs }: Call
     for (let i = 0; i < m; i++) {
       for (let j = 0; j < n; j++) {
         let sum = 0;
-        for (let l = 0; l < k; l++) sum += a[s * aStep + (attrs.ta ? l * m + i : i * k + l)] * b[s * bStep + (attrs.tb ? j * k + l : l * n + j)];
+        for (let l = 0; l < k; l++)
+          sum += a[s * aStep + (attrs.ta ? l * m + i : i * k + l)] * b[s * bStep + (attrs.tb ? j * k + l : l * n + j)];
         y[(s * m + i) * n + j] = sum;
       }
     }
@@ -158,7 +159,11 @@ function eachQuery({ b, h, n, m, d }: Heads, f: (q: number, key: (j: number) => 
 }
 
 function attention(call: Call): void {
-  const { inputs: [q, k, v], outputs: [y, lse], shapes } = call;
+  const {
+    inputs: [q, k, v],
+    outputs: [y, lse],
+    shapes,
+  } = call;
   const size = heads(call, shapes[0], shapes[1]);
   eachQuery(size, (i, key, stat) => {
     const score = Array.from({ length: size.m }, (_, j) => size.scale * dot(q, i, k, key(j), size.d));
@@ -173,7 +178,11 @@ function attention(call: Call): void {
 }
 
 function attentionGrad(call: Call): void {
-  const { inputs: [g, q, k, v, y, lse], outputs: [dq, dk, dv], shapes } = call;
+  const {
+    inputs: [g, q, k, v, y, lse],
+    outputs: [dq, dk, dv],
+    shapes,
+  } = call;
   const size = heads(call, shapes[1], shapes[2]);
   eachQuery(size, (i, key, stat) => {
     const total = dot(g, i, y, i, size.d);
@@ -280,7 +289,8 @@ export const kernels: Record<string, Kernel> = {
   ...Object.fromEntries(
     Object.entries(elementwise).map(([name, f]): [string, Kernel] => [
       name,
-      ({ inputs, outputs: [y], shapes, outShapes }) => eachBroadcast(outShapes[0], shapes, (at, [i, j, k]) => (y[at] = f(inputs[0][i], inputs[1]?.[j], inputs[2]?.[k]))),
+      ({ inputs, outputs: [y], shapes, outShapes }) =>
+        eachBroadcast(outShapes[0], shapes, (at, [i, j, k]) => (y[at] = f(inputs[0][i], inputs[1]?.[j], inputs[2]?.[k]))),
     ]),
   ),
   constant: ({ outputs: [y], attrs }) => y.fill(f32(attrs.value as number)),
@@ -300,7 +310,10 @@ export const kernels: Record<string, Kernel> = {
   pad({ inputs: [x], outputs: [y], shapes, outShapes, attrs }) {
     y.fill(attrs.value as number);
     const [own, out] = [strides(shapes[0]), strides(outShapes[0])];
-    x.forEach((v, at) => (y[own.reduce((to, step, i) => to + ((Math.floor(at / step) % shapes[0][i]) + (attrs.before as number[])[i]) * out[i], 0)] = v));
+    x.forEach(
+      (v, at) =>
+        (y[own.reduce((to, step, i) => to + ((Math.floor(at / step) % shapes[0][i]) + (attrs.before as number[])[i]) * out[i], 0)] = v),
+    );
   },
   flip({ inputs: [x], outputs: [y], shapes, attrs }) {
     const [outer, n, inner] = around(shapes[0], attrs.axis as number);
@@ -334,7 +347,12 @@ export const kernels: Record<string, Kernel> = {
       for (let i = 1; i < n; i++) if (x[start + i] > x[start + y[row]]) y[row] = i;
     }),
   argsort: ({ inputs: [x], outputs: [y], shapes }) =>
-    eachRow(shapes[0], (start, n) => y.set(Array.from({ length: n }, (_, i) => i).sort((a, b) => x[start + a] - x[start + b]), start)),
+    eachRow(shapes[0], (start, n) =>
+      y.set(
+        Array.from({ length: n }, (_, i) => i).sort((a, b) => x[start + a] - x[start + b]),
+        start,
+      ),
+    ),
   softmax: ({ inputs: [x], outputs: [y], shapes }) =>
     eachRow(shapes[0], (start, n) => {
       const part = x.subarray(start, start + n);

@@ -1,7 +1,7 @@
 // The plain backend: every op as loops over float64, one node at a time, in the order of the trace. Slow and obvious;
 // the tests compare the others with it.
 import { type Shape, size, strides } from "../tape/shape.ts";
-import type { Attributes, Node, Parameter } from "../tape/tensor.ts";
+import type { Attributes, Node, Parameter, Tensor } from "../tape/tensor.ts";
 import type { Trace } from "../tape/trace.ts";
 import type { Backend, Executable } from "./backend.ts";
 import { kernels } from "./reference-kernels.ts";
@@ -17,7 +17,8 @@ export interface Call {
   attrs: Attributes;
 }
 
-class ReferenceExecutable implements Executable {
+/** Runs a trace node by node. */
+export class ReferenceExecutable implements Executable {
   readonly arenaBytes: number;
   readonly steps: number;
   readonly #trace: Trace;
@@ -31,12 +32,22 @@ class ReferenceExecutable implements Executable {
   }
 
   async run(inputs: readonly Float32Array[]): Promise<Float32Array[]> {
-    const values = new Map<Node, Numbers[]>();
-    for (const node of this.#order) values.set(node, evaluate(node, values, inputs));
-    const read = (t: { node: Node; index: number }) => Float32Array.from((values.get(t.node) as Numbers[])[t.index]);
+    const values = this.#evaluate(inputs);
+    const read = (t: Tensor) => Float32Array.from(values(t));
     const stored = [...this.#trace.assigned].map(([parameter, value]) => [parameter, read(value)] as const);
     for (const [parameter, data] of stored) parameter.data = data;
     return this.#trace.outputs.map(read);
+  }
+
+  /** The outputs in full precision, for finite differences; parameters keep their values. */
+  exact(inputs: readonly Float32Array[]): Numbers[] {
+    return this.#trace.outputs.map(this.#evaluate(inputs));
+  }
+
+  #evaluate(inputs: readonly Float32Array[]): (t: Tensor) => Numbers {
+    const values = new Map<Node, Numbers[]>();
+    for (const node of this.#order) values.set(node, evaluate(node, values, inputs));
+    return (t) => (values.get(t.node) as Numbers[])[t.index];
   }
 
   dispose(): void {}

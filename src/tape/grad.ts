@@ -21,7 +21,8 @@ export function grad(loss: Tensor, wrt: readonly Tensor[]): (Tensor | undefined)
   for (const node of [...reach].sort((a, b) => b.id - a.id)) {
     const g = gradients.get(node);
     if (!g || node.op.name === "stopGradient" || node.inputs.length === 0) continue;
-    if (!node.op.vjp) throw new TypeError(`Cannot differentiate through "${node.op.name}": it has no gradient; put stopGradient() before it`);
+    if (!node.op.vjp)
+      throw new TypeError(`Cannot differentiate through "${node.op.name}": it has no gradient; put stopGradient() before it`);
     const parts = node.op.vjp(g, { inputs: node.inputs, outputs: outputs(node), attrs: node.attrs });
     node.inputs.forEach((input, i) => {
       const part = parts[i];

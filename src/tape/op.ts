@@ -36,7 +36,10 @@ export function apply(name: string, inputs: readonly Tensor[], attrs: Attributes
   const op = ops.get(name);
   if (!op) throw new TypeError(`Cannot trace "${name}": no such operation`);
   const values = inputs.map((t) => t.value);
-  const shapes = op.shape(values.map((t) => t.shape), attrs);
+  const shapes = op.shape(
+    values.map((t) => t.shape),
+    attrs,
+  );
   const node: Node = { id: nodes++, op, inputs: values, attrs, shapes };
   return shapes.map((shape, index) => new Tensor(node, index, shape));
 }
@@ -97,7 +100,8 @@ export function binary(name: string, vjp?: (g: Tensor, a: Tensor, b: Tensor, y: 
     shape: ([a, b]) => [broadcast(name, a, b)],
     vjp:
       vjp &&
-      (([g], { inputs, outputs }) => (g ? vjp(g, inputs[0], inputs[1], outputs[0]) : []).map((part, i) => part && sumTo(part, inputs[i].shape))),
+      (([g], { inputs, outputs }) =>
+        (g ? vjp(g, inputs[0], inputs[1], outputs[0]) : []).map((part, i) => part && sumTo(part, inputs[i].shape))),
   });
   method(name, function (this: Tensor, other: Operand) {
     return apply1(name, [this, tensor(other)]);

@@ -65,7 +65,8 @@ export class Parameter extends Tensor {
 
   constructor(shape: Shape, data: Float32Array, options: { trainable?: boolean; layout?: Layout } = {}) {
     super(undefined, 0, shape);
-    if (data.length !== size(shape)) throw new RangeError(`Cannot make a parameter ${JSON.stringify(shape)} of ${data.length} numbers: expected ${size(shape)}`);
+    if (data.length !== size(shape))
+      throw new RangeError(`Cannot make a parameter ${JSON.stringify(shape)} of ${data.length} numbers: expected ${size(shape)}`);
     this.data = data;
     this.trainable = options.trainable ?? true;
     this.layout = options.layout ?? "plain";

@@ -60,7 +60,8 @@ export function assign(parameter: Parameter, value: Tensor): void {
   current().assigned.set(parameter, value.value);
 }
 
-const isHost = (x: unknown): x is Host | number => typeof x === "number" || (typeof x === "object" && x !== null && (x as Host).data instanceof Float32Array);
+const isHost = (x: unknown): x is Host | number =>
+  typeof x === "number" || (typeof x === "object" && x !== null && (x as Host).data instanceof Float32Array);
 
 /** Replaces the leaves of a structure of arrays and records. */
 function mapLeaves<L>(x: unknown, isLeaf: (x: unknown) => x is L, f: (x: L) => unknown): unknown {
@@ -68,7 +69,9 @@ function mapLeaves<L>(x: unknown, isLeaf: (x: unknown) => x is L, f: (x: L) => u
   if (Array.isArray(x)) return x.map((part) => mapLeaves(part, isLeaf, f));
   if (x === undefined || x === null) return x;
   if (typeof x === "object") return Object.fromEntries(Object.entries(x).map(([name, part]) => [name, mapLeaves(part, isLeaf, f)]));
-  throw new TypeError(`Cannot pass a ${typeof x} through a compiled function: expected numbers, host arrays or tensors, or lists and records of them`);
+  throw new TypeError(
+    `Cannot pass a ${typeof x} through a compiled function: expected numbers, host arrays or tensors, or lists and records of them`,
+  );
 }
 
 const shapeOf = (x: Host | number): Shape => (typeof x === "number" ? [] : x.shape);
@@ -92,7 +95,11 @@ function build(f: (...args: never[]) => unknown, args: unknown[], backend: Backe
     });
     const result = f(...(symbolic as never[]));
     const outputs: Tensor[] = [];
-    mapLeaves(result, (x) => x instanceof Tensor, (t) => outputs.push(t.value));
+    mapLeaves(
+      result,
+      (x) => x instanceof Tensor,
+      (t) => outputs.push(t.value),
+    );
     const executable = backend.load({ inputs, outputs, assigned: context.assigned });
     return { executable, result, outputs: outputs.map((t) => t.shape) };
   } finally {
@@ -131,13 +138,18 @@ export function compile<A extends unknown[], R>(f: (...args: A) => R, backend: B
     mapLeaves(args, isHost, (x) => inputs.push(checked(x)));
     const values = await executable.run(inputs);
     let at = 0;
-    return mapLeaves(result, (x) => x instanceof Tensor, () => ({ data: values[at], shape: outputs[at++] }));
+    return mapLeaves(
+      result,
+      (x) => x instanceof Tensor,
+      () => ({ data: values[at], shape: outputs[at++] }),
+    );
   };
   return Object.assign(call, { prepare: async (...args: unknown[]) => (await prepare(args)).executable }) as Compiled1<A, R>;
 }
 
 function checked(x: Host | number): Float32Array {
   if (typeof x === "number") return Float32Array.of(x);
-  if (x.data.length !== size(x.shape)) throw new RangeError(`Cannot pass ${x.data.length} numbers as ${JSON.stringify(x.shape)}: expected ${size(x.shape)}`);
+  if (x.data.length !== size(x.shape))
+    throw new RangeError(`Cannot pass ${x.data.length} numbers as ${JSON.stringify(x.shape)}: expected ${size(x.shape)}`);
   return x.data;
 }

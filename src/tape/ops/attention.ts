@@ -6,7 +6,8 @@ import type { Tensor } from "../tensor.ts";
 defineOp({
   name: "attention",
   shape([q, k, v], { heads }) {
-    const fits = q.length === 3 && k.length === 3 && q[0] === k[0] && q[2] === k[2] && k.every((n, i) => n === v[i]) && q[2] % (heads as number) === 0;
+    const fits =
+      q.length === 3 && k.length === 3 && q[0] === k[0] && q[2] === k[2] && k.every((n, i) => n === v[i]) && q[2] % (heads as number) === 0;
     if (!fits) throw new ShapeError("attention", [q, k, v], `q [b, n, c] and k, v [b, m, c] with c divisible by ${heads} heads`);
     return [q, [q[0], heads as number, q[1]]];
   },
@@ -21,7 +22,8 @@ defineOp({ name: "attentionGrad", shape: ([, q, k, v]) => [q, k, v] }); // -> dq
  * Vaswani et al. 2017, eq. 1, arXiv 1706.03762; tiled as in Dao et al. 2022, arXiv 2205.14135.
  * q [b, n, heads d], k and v [b, m, heads d] -> [b, n, heads d]
  */
-export const attention = (q: Tensor, k: Tensor, v: Tensor, options: { heads: number; scale: number }): Tensor => apply("attention", [q, k, v], options)[0];
+export const attention = (q: Tensor, k: Tensor, v: Tensor, options: { heads: number; scale: number }): Tensor =>
+  apply("attention", [q, k, v], options)[0];
 
 /** The attention matrix itself, for pictures. q [b, n, heads d], k [b, m, heads d] -> [b, heads, n, m] */
 export function attentionMap(q: Tensor, k: Tensor, { heads, scale }: { heads: number; scale: number }): Tensor {

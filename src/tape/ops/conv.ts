@@ -28,20 +28,26 @@ declare module "../tensor.ts" {
 }
 
 const outSize = (n: number, kernel: number, attrs: Attributes) =>
-  Math.floor((n + 2 * (attrs.padding as number) - ((attrs.dilation as number | undefined) ?? 1) * (kernel - 1) - 1) / (attrs.stride as number)) + 1;
+  Math.floor(
+    (n + 2 * (attrs.padding as number) - ((attrs.dilation as number | undefined) ?? 1) * (kernel - 1) - 1) / (attrs.stride as number),
+  ) + 1;
 
 defineOp({
   name: "conv2d", // attrs: stride, padding, dilation, groups
   shape([x, w], attrs) {
-    if (x.length !== 4 || w.length !== 4) throw new ShapeError("conv2d", [x, w], "an image [n, h, w, c] and a weight [o, kh, kw, c / groups]");
+    if (x.length !== 4 || w.length !== 4)
+      throw new ShapeError("conv2d", [x, w], "an image [n, h, w, c] and a weight [o, kh, kw, c / groups]");
     const groups = attrs.groups as number;
-    if (x[3] !== w[3] * groups || w[0] % groups) throw new ShapeError("conv2d", [x, w], `${w[3] * groups} channels that ${groups} groups divide, got ${x[3]}`);
+    if (x[3] !== w[3] * groups || w[0] % groups)
+      throw new ShapeError("conv2d", [x, w], `${w[3] * groups} channels that ${groups} groups divide, got ${x[3]}`);
     const [h, v] = [outSize(x[1], w[1], attrs), outSize(x[2], w[2], attrs)];
     if (h < 1 || v < 1) throw new ShapeError("conv2d", [x, w], `an image of at least ${w[1]} x ${w[2]} with its padding`);
     return [[x[0], h, v, w[0]]];
   },
   vjp: ([g], { inputs: [x, w], attrs }) =>
-    g ? [apply1("conv2dInputGrad", [g, w], { ...attrs, shape: x.shape }), apply1("conv2dWeightGrad", [x, g], { ...attrs, shape: w.shape })] : [],
+    g
+      ? [apply1("conv2dInputGrad", [g, w], { ...attrs, shape: x.shape }), apply1("conv2dWeightGrad", [x, g], { ...attrs, shape: w.shape })]
+      : [],
 });
 defineOp({ name: "conv2dInputGrad", shape: (_, { shape }) => [shape as Shape] }); // g, w -> like x
 defineOp({ name: "conv2dWeightGrad", shape: (_, { shape }) => [shape as Shape] }); // x, g -> like w

@@ -67,6 +67,7 @@ defineOp({
   name: "where", // condition, a, b
   kind: "elementwise",
   shape: (shapes) => [broadcastAll("where", shapes)],
-  vjp: ([g], { inputs: [condition, a, b] }) => (g ? [undefined, sumTo(condition.where(g, 0), a.shape), sumTo(condition.where(0, g), b.shape)] : []),
+  vjp: ([g], { inputs: [condition, a, b] }) =>
+    g ? [undefined, sumTo(condition.where(g, 0), a.shape), sumTo(condition.where(0, g), b.shape)] : [],
 });
 composed("where", (condition: Tensor, a: Tensor | number, b: Tensor | number) => apply1("where", [condition, tensor(a), tensor(b)]));

@@ -22,7 +22,15 @@ defineOp({
     const [m, k] = flipped(a, ta);
     const [inner, n] = flipped(b, tb);
     const [aLead, bLead] = [a.slice(0, -2), b.slice(0, -2)];
-    if (k !== inner) throw new ShapeError("matmul", [[...aLead, m, k], [...bLead, inner, n]], `inner sizes to match, got ${k} and ${inner}`);
+    if (k !== inner)
+      throw new ShapeError(
+        "matmul",
+        [
+          [...aLead, m, k],
+          [...bLead, inner, n],
+        ],
+        `inner sizes to match, got ${k} and ${inner}`,
+      );
     if (aLead.length && bLead.length && !sameShape(aLead, bLead)) throw new ShapeError("matmul", [a, b], "leading sizes that agree");
     return [[...(aLead.length ? aLead : bLead), m, n]];
   },
@@ -53,7 +61,11 @@ function untransposed(x: Tensor): Tensor | undefined {
 
 composed("matmul", (a: Tensor, b: Tensor) => {
   // A batch against one matrix is one tall product.
-  if (a.rank > 2 && b.rank === 2) return a.reshape([-1, a.shape[a.rank - 1]]).matmul(b).reshape([...a.shape.slice(0, -1), b.shape[1]]);
+  if (a.rank > 2 && b.rank === 2)
+    return a
+      .reshape([-1, a.shape[a.rank - 1]])
+      .matmul(b)
+      .reshape([...a.shape.slice(0, -1), b.shape[1]]);
   const [at, bt] = [untransposed(a), untransposed(b)];
   return apply1("matmul", [at ?? a, bt ?? b], { ta: !!at, tb: !!bt });
 });

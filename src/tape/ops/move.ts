@@ -35,7 +35,8 @@ defineOp({
 composed("reshape", (x: Tensor, shape: Shape) => {
   const known = size(shape.filter((n) => n !== -1));
   const full = shape.map((n) => (n === -1 ? x.size / known : n));
-  if (size(full) !== x.size || full.some((n) => !Number.isInteger(n))) throw new ShapeError("reshape", [x.shape, shape], `${x.size} elements`);
+  if (size(full) !== x.size || full.some((n) => !Number.isInteger(n)))
+    throw new ShapeError("reshape", [x.shape, shape], `${x.size} elements`);
   return sameShape(full, x.shape) ? x : apply1("reshape", [x], { shape: full });
 });
 
@@ -67,7 +68,8 @@ defineOp({
   vjp: ([g], { inputs }) => [g && sumTo(g, inputs[0].shape)],
 });
 composed("expand", (x: Tensor, shape: Shape) => {
-  if (!sameShape(broadcast("expand", x.shape, shape), shape)) throw new ShapeError("expand", [x.shape, shape], "a shape that the first stretches to");
+  if (!sameShape(broadcast("expand", x.shape, shape), shape))
+    throw new ShapeError("expand", [x.shape, shape], "a shape that the first stretches to");
   return sameShape(x.shape, shape) ? x : apply1("expand", [x], { shape });
 });
 
@@ -85,7 +87,8 @@ composed("slice", (x: Tensor, axis: number, begin: number, end?: number) => {
   const n = x.shape[at];
   const from = begin < 0 ? begin + n : begin;
   const to = end === undefined ? n : end < 0 ? end + n : end;
-  if (!(from >= 0 && from < to && to <= n)) throw new ShapeError("slice", [x.shape], `bounds within 0 and ${n} on axis ${at}, got ${begin} and ${end ?? n}`);
+  if (!(from >= 0 && from < to && to <= n))
+    throw new ShapeError("slice", [x.shape], `bounds within 0 and ${n} on axis ${at}, got ${begin} and ${end ?? n}`);
   return from === 0 && to === n ? x : apply1("slice", [x], { axis: at, begin: from, end: to });
 });
 composed("split", (x: Tensor, axis: number, parts: number) => {
@@ -98,7 +101,9 @@ composed("split", (x: Tensor, axis: number, parts: number) => {
 defineOp({
   name: "pad",
   shape: ([x], { before, after }) => [x.map((n, i) => n + (before as number[])[i] + (after as number[])[i])],
-  vjp: ([g], { inputs: [x], attrs }) => [x.shape.reduce<Tensor | undefined>((part, n, i) => part?.slice(i, (attrs.before as number[])[i], (attrs.before as number[])[i] + n), g)],
+  vjp: ([g], { inputs: [x], attrs }) => [
+    x.shape.reduce<Tensor | undefined>((part, n, i) => part?.slice(i, (attrs.before as number[])[i], (attrs.before as number[])[i] + n), g),
+  ],
 });
 composed("pad", (x: Tensor, before: readonly number[], after: readonly number[], value = 0) => {
   if (before.length !== x.rank || after.length !== x.rank || [...before, ...after].some((n) => !(n >= 0))) {
@@ -129,7 +134,11 @@ export function concat(parts: readonly Tensor[], axis: number): Tensor {
   const [at] = normalizeAxes("concat", parts[0].shape, [axis]);
   for (const part of parts) {
     if (part.rank !== parts[0].rank || part.shape.some((n, i) => i !== at && n !== parts[0].shape[i])) {
-      throw new ShapeError("concat", parts.map((p) => p.shape), `sizes that agree on all axes but ${at}`);
+      throw new ShapeError(
+        "concat",
+        parts.map((p) => p.shape),
+        `sizes that agree on all axes but ${at}`,
+      );
     }
   }
   return parts.length === 1 ? parts[0] : apply1("concat", parts, { axis: at });

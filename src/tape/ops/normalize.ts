@@ -7,7 +7,8 @@ defineOp({
   name: "batchNorm",
   shape([x, gamma, beta]) {
     const c = x[x.length - 1];
-    if (x.length < 2 || gamma[0] !== c || beta[0] !== c) throw new ShapeError("batchNorm", [x, gamma, beta], "scale and shift of the last axis' size");
+    if (x.length < 2 || gamma[0] !== c || beta[0] !== c)
+      throw new ShapeError("batchNorm", [x, gamma, beta], "scale and shift of the last axis' size");
     return [x, [c], [c]];
   },
   vjp([g], { inputs: [x, gamma], outputs: [, mean, variance], attrs }) {

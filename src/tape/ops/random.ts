@@ -7,7 +7,8 @@ defineOp({
   name: "uniform",
   kind: "kernel",
   shape([key], { shape }) {
-    if (key.length !== 1 || key[0] !== 4) throw new ShapeError("draw from a key", [key], "a key of 4 numbers: seed and step in halves of 16 bits");
+    if (key.length !== 1 || key[0] !== 4)
+      throw new ShapeError("draw from a key", [key], "a key of 4 numbers: seed and step in halves of 16 bits");
     return [shape as Shape];
   },
 });

@@ -28,7 +28,9 @@ const reduced = (x: Shape, axes: readonly number[], keep: boolean) =>
   keep ? x.map((n, i) => (axes.includes(i) ? 1 : n)) : x.filter((_, i) => !axes.includes(i));
 
 const listAxes = (op: string, x: Tensor, axes?: Axes) =>
-  axes === undefined ? x.shape.map((_, i) => i) : normalizeAxes(op, x.shape, typeof axes === "number" ? [axes] : axes).sort((a, b) => a - b);
+  axes === undefined
+    ? x.shape.map((_, i) => i)
+    : normalizeAxes(op, x.shape, typeof axes === "number" ? [axes] : axes).sort((a, b) => a - b);
 
 defineOp({
   name: "sum", // attrs: axes (ascending); reduced axes keep size 1
@@ -58,7 +60,11 @@ composed("mean", (x: Tensor, axes?: Axes, keep = false) => {
 composed("variance", (x: Tensor, axes?: Axes, { correction = 1, keep = false }: { correction?: number; keep?: boolean } = {}) => {
   const list = listAxes("variance", x, axes);
   const n = list.reduce((product, i) => product * x.shape[i], 1);
-  return x.sub(x.mean(list, true)).square().sum(list, keep).div(n - correction);
+  return x
+    .sub(x.mean(list, true))
+    .square()
+    .sum(list, keep)
+    .div(n - correction);
 });
 composed("normalize", (x: Tensor, eps = 1e-12) => x.div(x.square().sum(-1, true).sqrt().maximum(eps)));
 
@@ -67,10 +73,12 @@ composed("argmax", (x: Tensor) => apply1("argmax", [x]));
 defineOp({ name: "argsort", shape: ([x]) => [x] });
 composed("argsort", (x: Tensor) => apply1("argsort", [x]));
 
-const needsAxis = (op: string) => ([x]: readonly Shape[]) => {
-  if (x.length === 0) throw new ShapeError(op, [x], "at least one axis");
-  return [x];
-};
+const needsAxis =
+  (op: string) =>
+  ([x]: readonly Shape[]) => {
+    if (x.length === 0) throw new ShapeError(op, [x], "at least one axis");
+    return [x];
+  };
 defineOp({
   name: "softmax", // over the last axis
   shape: needsAxis("softmax"),
@@ -90,7 +98,8 @@ composed("logSoftmax", (x: Tensor) => apply1("logSoftmax", [x]));
 export const softCrossEntropy = (logits: Tensor, target: Tensor): Tensor => logits.logSoftmax().mul(target).sum(-1).mean().neg();
 
 /** Mean cross-entropy of logits [n, k] with class indices [n]. */
-export const crossEntropy = (logits: Tensor, label: Tensor): Tensor => softCrossEntropy(logits, oneHot(label, logits.shape[logits.rank - 1]));
+export const crossEntropy = (logits: Tensor, label: Tensor): Tensor =>
+  softCrossEntropy(logits, oneHot(label, logits.shape[logits.rank - 1]));
 
 defineOp({ name: "iota", kind: "leaf", shape: (_, { n }) => [[n as number]] }); // 0, 1, ... n - 1
 
