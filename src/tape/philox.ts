@@ -1,0 +1,69 @@
+// Counter-based random numbers on the host: every draw is a pure function of (seed, stream, step, index), the same numbers
+// that `uniform` in ops/random.ts draws on the tape. Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
+
+/** Upper 32 bits of the product of two unsigned 32-bit words. */
+function high(x: number, y: number): number {
+  const [a, b, c, d] = [x >>> 16, x & 0xffff, y >>> 16, y & 0xffff];
+  const middle = b * c + ((b * d) >>> 16); // below 2^32
+  return a * c + Math.floor(middle / 65536) + Math.floor(((middle & 0xffff) + a * d) / 65536);
+}
+
+/** Philox 4x32-10: four words of `out` from a counter (c0, c1, c2, 0) and a key (seed, 0). Table 2 and figure 2 there. */
+export function philox(seed: number, c0: number, c1: number, c2: number, out: Uint32Array): void {
+  let [a, b, c, d] = [c0, c1, c2, 0];
+  let [k, l] = [seed >>> 0, 0];
+  for (let round = 0; round < 10; round++) {
+    const h0 = high(a >>> 0, 0xd2511f53);
+    const h1 = high(c >>> 0, 0xcd9e8d57);
+    const l0 = Math.imul(a, 0xd2511f53);
+    const l1 = Math.imul(c, 0xcd9e8d57);
+    a = h1 ^ b ^ k;
+    b = l1;
+    c = h0 ^ d ^ l;
+    d = l0;
+    k = (k + 0x9e3779b9) >>> 0;
+    l = (l + 0xbb67ae85) >>> 0;
+  }
+  out[0] = a;
+  out[1] = b;
+  out[2] = c;
+  out[3] = d;
+}
+
+/** Draws one after the other from the stream (seed, stream, step). */
+export class Random {
+  readonly #seed: number;
+  readonly #stream: number;
+  readonly #step: number;
+  readonly #words = new Uint32Array(4);
+  #drawn = 0;
+
+  constructor(seed: number, stream: number, step = 0) {
+    this.#seed = seed;
+    this.#stream = stream;
+    this.#step = step;
+  }
+
+  /** A whole number in [0, 2^32). */
+  word(): number {
+    const at = this.#drawn++;
+    if (at % 4 === 0) philox(this.#seed, at / 4, this.#stream, this.#step, this.#words);
+    return this.#words[at % 4];
+  }
+
+  /** Uniform in [0, 1), a multiple of 2^-24: exact in float32. */
+  uniform(): number {
+    return (this.word() >>> 8) / 16777216;
+  }
+
+  /** A whole number in [0, n). */
+  below(n: number): number {
+    return Math.floor((this.word() / 4294967296) * n);
+  }
+
+  /** Standard normal, by Box and Muller's transform. */
+  normal(): number {
+    const radius = Math.sqrt(-2 * Math.log(1 - this.uniform()));
+    return radius * Math.cos(2 * Math.PI * this.uniform());
+  }
+}
