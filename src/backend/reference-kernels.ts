@@ -36,7 +36,7 @@ const elementwise: Record<string, (a: number, b: number, c: number) => number> =
   floor: Math.floor,
   tanh: Math.tanh,
   sigmoid: (x) => 1 / (1 + Math.exp(-x)),
-  relu: (x) => (x > 0 ? x : x < 0 ? 0 : x), // keeps NaN
+  relu: (x) => Math.max(x, 0),
   gelu: (x) => x * phi(x),
   geluDerivative: (x) => phi(x) + (x * Math.exp(-0.5 * x * x)) / Math.sqrt(2 * Math.PI),
   add: (a, b) => a + b,
@@ -319,6 +319,13 @@ export const kernels: Record<string, Kernel> = {
     const [outer, n, inner] = around(shapes[0], attrs.axis as number);
     for (let i = 0; i < outer; i++) {
       for (let j = 0; j < n; j++) y.set(x.subarray((i * n + j) * inner, (i * n + j + 1) * inner), (i * n + n - 1 - j) * inner);
+    }
+  },
+  split({ inputs: [x], outputs, shapes, outShapes, attrs }) {
+    const [outer, n, inner] = around(shapes[0], attrs.axis as number);
+    const part = outShapes[0][attrs.axis as number] * inner;
+    for (const [p, y] of outputs.entries()) {
+      for (let i = 0; i < outer; i++) y.set(x.subarray(i * n * inner + p * part, i * n * inner + (p + 1) * part), i * part);
     }
   },
   concat({ inputs, outputs: [y], shapes, outShapes, attrs }) {

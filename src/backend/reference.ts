@@ -1,6 +1,7 @@
 // The plain backend: every op as loops over float64, one node at a time, in the order of the trace. Slow and obvious;
 // the tests compare the others with it.
 import { type Shape, size, strides } from "../tape/shape.ts";
+import { reachable } from "../tape/simplify.ts";
 import type { Attributes, Node, Parameter, Tensor } from "../tape/tensor.ts";
 import type { Trace } from "../tape/trace.ts";
 import type { Backend, Executable } from "./backend.ts";
@@ -65,19 +66,6 @@ function evaluate(node: Node, values: Map<Node, Numbers[]>, inputs: readonly Flo
   const outputs = node.shapes.map((s) => new Float64Array(size(s)));
   kernel({ inputs: args, outputs, shapes: node.inputs.map((t) => t.shape), outShapes: node.shapes, attrs });
   return outputs;
-}
-
-/** The nodes that outputs and assignments need, in the order of the trace. */
-export function reachable(trace: Trace): Node[] {
-  const seen = new Set<Node>();
-  const stack = [...trace.outputs, ...trace.assigned.values()].map((t) => t.node);
-  while (stack.length) {
-    const node = stack.pop() as Node;
-    if (seen.has(node)) continue;
-    seen.add(node);
-    for (const input of node.inputs) stack.push(input.node);
-  }
-  return [...seen].sort((a, b) => a.id - b.id);
 }
 
 /** Calls f(out, in...) for every element of `shape`, operands read with broadcasting. */

@@ -27,7 +27,7 @@ export interface View {
 
 /**
  * One instruction of a fused elementwise step: registers[to] = op(registers[from[0]], ...). Registers 0 .. inputs - 1 hold the
- * inputs; `constant` is the op that puts `value` into a register, `iota` the index along the last axis.
+ * inputs; `constant` is the op that puts `value` into a register.
  */
 export interface Instruction {
   readonly op: string;

@@ -1,5 +1,5 @@
 // Operations that move numbers without changing them. `reshape` is free; the others are copies unless lowering reads through them.
-import { apply1, composed, defineOp, sumTo, tensor } from "../op.ts";
+import { apply, apply1, composed, constant, defineOp, sumTo, tensor } from "../op.ts";
 import { broadcast, normalizeAxes, type Shape, ShapeError, sameShape, size } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 
@@ -91,11 +91,24 @@ composed("slice", (x: Tensor, axis: number, begin: number, end?: number) => {
     throw new ShapeError("slice", [x.shape], `bounds within 0 and ${n} on axis ${at}, got ${begin} and ${end ?? n}`);
   return from === 0 && to === n ? x : apply1("slice", [x], { axis: at, begin: from, end: to });
 });
+
+defineOp({
+  name: "split",
+  shape: ([x], { axis, parts }) => {
+    const part = x.with(axis as number, x[axis as number] / (parts as number));
+    return Array.from({ length: parts as number }, () => part);
+  },
+  vjp: (g, { outputs, attrs }) => [
+    concat(
+      outputs.map((y, i) => g[i] ?? constant(0).expand(y.shape)),
+      attrs.axis as number,
+    ),
+  ],
+});
 composed("split", (x: Tensor, axis: number, parts: number) => {
   const [at] = normalizeAxes("split", x.shape, [axis]);
-  const n = x.shape[at] / parts;
-  if (!Number.isInteger(n)) throw new ShapeError("split", [x.shape], `a size on axis ${at} that ${parts} divides, got ${x.shape[at]}`);
-  return Array.from({ length: parts }, (_, i) => x.slice(at, i * n, (i + 1) * n));
+  if (x.shape[at] % parts) throw new ShapeError("split", [x.shape], `a size on axis ${at} that ${parts} divides, got ${x.shape[at]}`);
+  return parts === 1 ? [x] : apply("split", [x], { axis: at, parts });
 });
 
 defineOp({

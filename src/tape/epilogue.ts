@@ -1,0 +1,67 @@
+// Moves elementwise chains into the product that they follow: they then run on each finished tile while it is in cache.
+import { type Group, type Item, isConstant, isElementwise, isMove } from "./fuse.ts";
+import type { View } from "./program.ts";
+import { type Shape, size, strides } from "./shape.ts";
+import type { Graph, Readers } from "./simplify.ts";
+import type { Node, Tensor } from "./tensor.ts";
+import { asRows, stretched } from "./view.ts";
+
+const PRODUCTS = new Set(["matmul", "conv2d"]);
+
+/** Gives products the chain that reads them, where everything else that the chain reads is there before the product. */
+export function attachEpilogues(graph: Graph, items: Map<Node, Item>, readers: Readers): void {
+  const order = new Map(graph.nodes.map((node, i) => [node, i]));
+  // Ranks decide what may wait for what: a chain that rides on a product only reads products of lower rank.
+  const before = (a: Item, b: Item) => a.level < b.level || (a.level === b.level && place(a) < place(b));
+  const place = (item: Item) => order.get(item.kernel ?? (item.group as Group).nodes[0]) as number;
+  const products = graph.nodes.filter((node) => PRODUCTS.has(node.op.name)).map((node) => items.get(node) as Item);
+  for (const product of products.sort((a, b) => (before(a, b) ? 1 : -1))) {
+    const node = product.kernel as Node;
+    const followers = new Set(chainsAfter(node, readers).map((reader) => items.get(reader) as Item));
+    if (followers.size !== 1) continue;
+    const [follower] = followers;
+    const group = follower.group as Group;
+    if (follower.kernel || !follower.group || !fits(group, node)) continue;
+    const others = sourcesOf(group, node).flatMap(roots);
+    const ready = others.every((root) => {
+      const item = items.get(root);
+      return !item || (item !== follower && before(item, product));
+    });
+    if (!ready) continue;
+    product.group = group;
+    for (const member of group.nodes) items.set(member, product);
+  }
+}
+
+/** Elementwise nodes that read a product, directly or reshaped. */
+function chainsAfter(node: Node, readers: Readers): Node[] {
+  return (readers.get(node) ?? []).flatMap((reader) =>
+    reader.op.name === "reshape" ? chainsAfter(reader, readers) : isElementwise(reader) ? [reader] : [],
+  );
+}
+
+/** Values that a group reads from outside, other than the product. */
+function sourcesOf(group: Group, product: Node): Tensor[] {
+  const inside = new Set(group.nodes);
+  const isProduct = (t: Tensor): boolean => t.node === product || (t.node.op.name === "reshape" && isProduct(t.node.inputs[0]));
+  return group.nodes.flatMap((node) => node.inputs.filter((t) => !inside.has(t.node) && !isConstant(t) && !isProduct(t)));
+}
+
+/** The nodes that compute what a tensor is a view of. */
+const roots = ({ node }: Tensor): Node[] => (isMove(node) ? node.inputs.flatMap(roots) : [node]);
+
+/** Whether all that a group reads and writes can be seen as rows of the product's width. */
+function fits(group: Group, product: Node): boolean {
+  const columns = product.shapes[0].at(-1) as number;
+  if (group.shape.at(-1) !== columns || size(group.shape) !== size(product.shapes[0])) return false;
+  return sourcesOf(group, product).every((t) => rowsOf(t, group.shape, columns) !== undefined);
+}
+
+/** The rows of a tensor stretched to a group's shape. Tensors that were moved are left to plain chains. */
+function rowsOf(t: Tensor, shape: Shape, columns: number): View | undefined {
+  let root = t;
+  while (root.node.op.name === "reshape" || root.node.op.name === "stopGradient") root = root.node.inputs[0];
+  if (isMove(root.node)) return undefined;
+  const own: View = { buffer: { id: -1, size: 0, kind: "arena" }, offset: 0, shape: t.shape, strides: strides(t.shape) };
+  return asRows(stretched(own, shape), columns);
+}

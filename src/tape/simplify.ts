@@ -1,0 +1,81 @@
+// The first pass of lowering: keeps what is used and computes equal things once.
+import type { Attributes, Node, Parameter } from "./tensor.ts";
+import { Tensor } from "./tensor.ts";
+import type { Trace } from "./trace.ts";
+
+/** The nodes that a program needs, each after its inputs, and the values that leave it. */
+export interface Graph {
+  readonly nodes: readonly Node[];
+  readonly outputs: readonly Tensor[];
+  readonly assigned: readonly (readonly [Parameter, Tensor])[];
+}
+
+/** The nodes that read each node. */
+export type Readers = ReadonlyMap<Node, readonly Node[]>;
+
+export function readersOf(graph: Graph): Readers {
+  const readers = new Map<Node, Node[]>();
+  for (const node of graph.nodes) {
+    for (const { node: input } of node.inputs) {
+      const list = readers.get(input);
+      if (list) list.push(node);
+      else readers.set(input, [node]);
+    }
+  }
+  return readers;
+}
+
+/** Drops nodes that nothing reads and merges nodes with the same op, inputs and attributes. */
+export function simplify(trace: Trace): Graph {
+  const known = new Map<string, Node>();
+  const merged = new Map<Node, Node>();
+  const rewrite = (t: Tensor) => new Tensor(merged.get(t.node), t.index, t.shape);
+  const nodes: Node[] = [];
+  for (const node of reachable(trace)) {
+    const inputs = node.inputs.map(rewrite);
+    const key = signature(node, inputs);
+    const same = known.get(key);
+    merged.set(node, same ?? { ...node, inputs });
+    if (same) continue;
+    known.set(key, merged.get(node) as Node);
+    nodes.push(merged.get(node) as Node);
+  }
+  return {
+    nodes,
+    outputs: trace.outputs.map(rewrite),
+    assigned: [...trace.assigned].map(([parameter, value]) => [parameter, rewrite(value)] as const),
+  };
+}
+
+/** The nodes that outputs and assignments need, in the order of the trace. */
+export function reachable(trace: Pick<Trace, "outputs" | "assigned">): Node[] {
+  const seen = new Set<Node>();
+  const stack = [...trace.outputs, ...trace.assigned.values()].map((t) => t.node);
+  while (stack.length) {
+    const node = stack.pop() as Node;
+    if (seen.has(node)) continue;
+    seen.add(node);
+    for (const input of node.inputs) stack.push(input.node);
+  }
+  return [...seen].sort((a, b) => a.id - b.id);
+}
+
+const identities = new WeakMap<object, number>();
+let objects = 0;
+
+/** A number for each array or parameter, so that attributes compare by identity. */
+function identity(x: object): number {
+  if (!identities.has(x)) identities.set(x, objects++);
+  return identities.get(x) as number;
+}
+
+function signature(node: Node, inputs: readonly Tensor[]): string {
+  return `${node.op.name}(${inputs.map((t) => `${t.node.id}.${t.index}`)})${describe(node.attrs)}`;
+}
+
+function describe(attrs: Attributes): string {
+  const plain = (x: Attributes[string]) => (typeof x === "object" && !Array.isArray(x) ? `@${identity(x as object)}` : JSON.stringify(x));
+  return Object.entries(attrs)
+    .map(([name, value]) => `${name}:${plain(value)}`)
+    .join();
+}

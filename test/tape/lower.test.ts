@@ -1,0 +1,142 @@
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { grad } from "../../src/tape/grad.ts";
+import { lower } from "../../src/tape/lower.ts";
+import { Parameter, type Tensor } from "../../src/tape/tensor.ts";
+import { assign, compile, type Trace } from "../../src/tape/trace.ts";
+import { fill } from "../fill.ts";
+import { rows } from "../op-rows.ts";
+import { difference, make, outputsAndGradients, outputsOf, reference } from "../support.ts";
+import { PlannedBackend } from "./interpret.ts";
+
+const planned = new PlannedBackend();
+const lowering = suite("lower");
+
+for (const { name, run, inputs, gradient } of rows) {
+  const results = gradient === false ? outputsOf : outputsAndGradients;
+  lowering(`${name}: the planned program computes what the trace says`, async () => {
+    const made = make(inputs, name);
+    const expected = await results(run, made, reference);
+    const got = await results(run, made, planned);
+    for (const [i, y] of expected.entries()) assert.ok(difference(got[i], y) < 1e-6, `output ${i}`);
+  });
+}
+
+/** The program of a function of parameters filled by name. */
+function programOf(f: (...p: Parameter[]) => Tensor | Tensor[], shapes: number[][]) {
+  let program: ReturnType<typeof lower> | undefined;
+  const backend = new PlannedBackend();
+  const load = backend.load.bind(backend);
+  backend.load = (trace: Trace) => {
+    program = lower(trace);
+    return load(trace);
+  };
+  const parameters = shapes.map((shape, i) => new Parameter(shape, fill(`p${i}`, shape).data));
+  const step = compile(() => f(...parameters), backend);
+  return step.prepare().then(() => ({ program: program as ReturnType<typeof lower>, parameters, step }));
+}
+
+lowering("a chain of elementwise ops is one step", async () => {
+  const { program } = await programOf((x, b) => x.add(b).mul(2).tanh().square(), [[5, 7], [7]]);
+  assert.equal(
+    program.steps.map((s) => s.op),
+    ["elementwise"],
+  );
+});
+
+lowering("bias, activation and residual ride on the product", async () => {
+  const { program } = await programOf(
+    (x, w, b) => x.reshape([6, 5]).matmul(w.t()).reshape([2, 3, 5]).add(b).gelu().add(x),
+    [[2, 3, 5], [5, 5], [5]],
+  );
+  assert.equal(
+    program.steps.map((s) => s.op),
+    ["matmul"],
+  );
+  assert.equal(program.steps[0].epilogue?.code.length, 3);
+});
+
+lowering("equal nodes are computed once and unused ones never", async () => {
+  const { program } = await programOf(
+    (x, w) => {
+      x.matmul(w.t()).exp();
+      return x.matmul(w).add(x.matmul(w));
+    },
+    [
+      [4, 4],
+      [4, 4],
+    ],
+  );
+  assert.equal(
+    program.steps.map((s) => s.op),
+    ["matmul"],
+  );
+});
+
+lowering("an update is stored over the old value when nothing needs that any more", async () => {
+  const { program, parameters, step } = await programOf(
+    (w, m) => {
+      const next = m.mul(0.9).add(w);
+      assign(m, next);
+      assign(w, w.sub(next.mul(0.1)));
+      return w.sum();
+    },
+    [[6], [6]],
+  );
+  assert.not.ok(program.steps.some((s) => s.op === "copy"));
+  const [w, m] = parameters.map((p) => [...p.data]);
+  await step();
+  const next = m.map((v, i) => v * 0.9 + w[i]);
+  assert.ok(parameters[1].data.every((v, i) => Math.abs(v - next[i]) < 1e-6));
+  assert.ok(parameters[0].data.every((v, i) => Math.abs(v - (w[i] - 0.1 * next[i])) < 1e-6));
+});
+
+lowering("two parameters swap their values", async () => {
+  const { parameters, step } = await programOf(
+    (a, b) => {
+      const old = a.value;
+      assign(a, b.value);
+      assign(b, old);
+      return a.sum();
+    },
+    [[5], [5]],
+  );
+  const [a, b] = parameters.map((p) => [...p.data]);
+  await step();
+  assert.equal([...parameters[0].data], b);
+  assert.equal([...parameters[1].data], a);
+});
+
+lowering("a later read sees the assigned value, an earlier one the old", async () => {
+  const run = async (backend: PlannedBackend | typeof reference) => {
+    const w = new Parameter([3, 3], fill("w", [3, 3]).data);
+    const k = new Parameter([3, 3], fill("k", [3, 3]).data);
+    const x = fill("x", [5, 3], "input");
+    const step = compile((x: Tensor, m: Tensor) => {
+      const before = x.matmul(k);
+      assign(k, k.mul(m).add(w.mul(m.rsub(1))));
+      const loss = x.matmul(w).mul(x.matmul(k).add(before).stopGradient()).sum();
+      const [g] = grad(loss, [w]);
+      assign(w, w.sub((g as Tensor).mul(0.1)));
+      return { loss, before };
+    }, backend);
+    const results = [await step(x, 0.9), await step(x, 0.9)];
+    return [...results.flatMap((r) => [r.loss, r.before]), { data: w.data, shape: w.shape }, { data: k.data, shape: k.shape }];
+  };
+  const [expected, got] = [await run(reference), await run(planned)];
+  for (const [i, y] of expected.entries()) assert.ok(difference(got[i], y) < 1e-6, `value ${i}`);
+});
+
+lowering("the plan reuses memory", async () => {
+  const { program } = await programOf(
+    (x) => {
+      let y: Tensor = x;
+      for (let i = 0; i < 20; i++) y = y.softmax().mul(3);
+      return y.sum();
+    },
+    [[16, 64]],
+  );
+  assert.ok(program.arena <= 3 * 1024, `${program.arena} floats for tensors of 1024`);
+});
+
+lowering.run();
