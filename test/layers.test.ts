@@ -17,6 +17,7 @@ const order = [
   ["src/nn"],
   ["src/data", "src/checkpoint"],
   ["src/backend", "src/backend/wasm", "src/tape", "src/tape/ops"],
+  ["assembly", "gpu"],
 ];
 
 const rank = (folder: string) => order.findIndex((rooms) => rooms.includes(folder));
