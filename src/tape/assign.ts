@@ -14,11 +14,14 @@ export interface Assignment {
 /** Writes each value into its parameter; `allocate` gives a new arena tensor. */
 export function storeAssigned(draft: Draft, assignments: readonly Assignment[], allocate: (shape: Shape) => View): Draft {
   const { steps } = draft;
+  const lastRead = new Map(steps.flatMap((step, at) => viewsRead(step).map((view) => [view.buffer, at] as const)));
+  const writer = new Map(steps.flatMap((step, at) => writes(step).map((view) => [view.buffer, at] as const)));
   const moved = new Map<Buffer, Buffer>();
   const copies: Step[] = [];
   for (const { buffer, value } of assignments) {
-    const at = steps.findIndex((step) => writes(step).some((view) => view.buffer === value.buffer));
-    if (at >= 0 && !moved.has(value.buffer) && value.buffer.size === buffer.size && isFree(steps, at, buffer, value)) {
+    const at = writer.get(value.buffer) as number;
+    const late = (lastRead.get(buffer) ?? -1) > at;
+    if (!late && !moved.has(value.buffer) && value.buffer.size === buffer.size && writesInPlace(steps[at], buffer, value)) {
       moved.set(value.buffer, buffer);
       if (steps[at].epilogue) steps[at] = withOwnProduct(steps[at], value, allocate);
     } else copies.push({ op: "copy", inputs: [value], outputs: [contiguous(buffer, value.shape)], attrs: {}, label: "assign" });
@@ -31,17 +34,15 @@ export function storeAssigned(draft: Draft, assignments: readonly Assignment[], 
   };
 }
 
-/** Whether a step may write over a parameter: nothing later reads the old value, and the step itself only element by element. */
-function isFree(steps: readonly Step[], at: number, buffer: Buffer, value: View): boolean {
-  const reads = (step: Step) => viewsRead(step).filter((view) => view.buffer === buffer);
-  if (steps.slice(at + 1).some((step) => reads(step).length > 0)) return false;
-  const step = steps[at];
-  if (step.op === "updateSlice") return reads(step).every((view) => view === step.inputs[0]) && isContiguous(step.inputs[0]);
+/** Whether a step may write over a parameter that it reads itself: only element by element. */
+function writesInPlace(step: Step, buffer: Buffer, value: View): boolean {
+  const reads = viewsRead(step).filter((view) => view.buffer === buffer);
+  if (step.op === "updateSlice") return reads.every((view) => view === step.inputs[0]) && isContiguous(step.inputs[0]);
   const chain = step.body ?? step.epilogue;
   if (step.epilogue && step.inputs.some((view) => view.buffer === buffer)) return false;
-  if (!chain) return reads(step).length === 0;
+  if (!chain) return reads.length === 0;
   const own = chain.outputs.find((output) => output.view.buffer === value.buffer)?.view;
-  return !!own && reads(step).every((view) => sameShape(view.shape, own.shape) && isContiguous(view) && view.offset === 0);
+  return !!own && reads.every((view) => sameShape(view.shape, own.shape) && isContiguous(view) && view.offset === 0);
 }
 
 /** A product whose chain writes a parameter must not gather its sums there: the chain may still read the old value. */
