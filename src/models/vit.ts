@@ -1,0 +1,228 @@
+// Vision transformers. Dosovitskiy et al. 2020, arXiv 2010.11929; widths from DeiT, arXiv 2012.12877, table 1; layers, names and
+// initial weights as facebookresearch/dino vision_transformer.py, options for facebookresearch/mae models_vit.py.
+import { Attention } from "../nn/attention.ts";
+import { Conv2d } from "../nn/conv.ts";
+import { DropPath } from "../nn/drop.ts";
+import { type Initializer, parameter, truncNormal } from "../nn/init.ts";
+import { Linear } from "../nn/linear.ts";
+import { Mlp } from "../nn/mlp.ts";
+import { Module } from "../nn/module.ts";
+import { LayerNorm } from "../nn/norm.ts";
+import { concat } from "../tape/ops/move.ts";
+import type { Parameter, Tensor } from "../tape/tensor.ts";
+import { resizePositions } from "./positions.ts";
+
+const tiny = { dim: 192, depth: 12, heads: 3 };
+const small = { dim: 384, depth: 12, heads: 6 };
+const base = { dim: 768, depth: 12, heads: 12 };
+
+export const vits = {
+  "vit-tiny-4": { ...tiny, patch: 4 },
+  "vit-tiny-8": { ...tiny, patch: 8 },
+  "vit-tiny-16": { ...tiny, patch: 16 },
+  "vit-small-4": { ...small, patch: 4 },
+  "vit-small-8": { ...small, patch: 8 },
+  "vit-small-16": { ...small, patch: 16 },
+  "vit-base-4": { ...base, patch: 4 },
+  "vit-base-8": { ...base, patch: 8 },
+  "vit-base-16": { ...base, patch: 16 },
+};
+
+export interface ViTOptions {
+  dim: number;
+  depth: number;
+  heads: number;
+  patch: number;
+  /** Side of the images that the position table is made for. */
+  size?: number;
+  mlpRatio?: number;
+  /** Stochastic depth of the last block; the first has none and the others lie on a line. */
+  dropPath?: number;
+  /** Features: the class token after the last norm, or the mean of the patch tokens, normed by `fc_norm` instead (MAE). */
+  pool?: "class" | "mean";
+  /** Adds `head`, and `forward` gives its logits. */
+  classes?: number;
+  /** Initial weights of linear layers (biases begin at zero). */
+  init?: Initializer;
+}
+
+/** Cuts images into square patches and projects each: a convolution whose stride is its size. */
+export class PatchEmbed extends Module {
+  proj: Conv2d;
+  readonly patch: number;
+
+  constructor(patch: number, dim: number) {
+    super();
+    this.proj = new Conv2d(3, dim, patch, { stride: patch });
+    this.patch = patch;
+  }
+
+  /** Patches in height and width of [b, h, w, 3]; a remainder is cut off. */
+  grid({ shape: [, h, w] }: Tensor): [number, number] {
+    const [rows, columns] = [Math.floor(h / this.patch), Math.floor(w / this.patch)];
+    if (rows < 1 || columns < 1)
+      throw new RangeError(
+        `Cannot cut images of ${h} x ${w} into patches of ${this.patch}: expected at least ${this.patch} x ${this.patch}`,
+      );
+    return [rows, columns];
+  }
+
+  /** [b, h, w, 3] -> [b, rows columns, dim] */
+  forward(x: Tensor): Tensor {
+    const [rows, columns] = this.grid(x);
+    const y = this.proj.forward(x);
+    return y.reshape([x.shape[0], rows * columns, y.shape[3]]);
+  }
+}
+
+/** x + attention(norm1(x)), then x + mlp(norm2(x)). */
+export class Block extends Module {
+  norm1: LayerNorm;
+  attn: Attention;
+  norm2: LayerNorm;
+  mlp: Mlp;
+  readonly drop: DropPath;
+
+  constructor(dim: number, heads: number, options: { mlpRatio?: number; dropPath?: number; init?: Initializer } = {}) {
+    super();
+    const { mlpRatio = 4, dropPath = 0, init } = options;
+    this.norm1 = new LayerNorm(dim);
+    this.attn = new Attention(dim, heads, { init });
+    this.norm2 = new LayerNorm(dim);
+    this.mlp = new Mlp(dim, Math.floor(dim * mlpRatio), { init });
+    this.drop = new DropPath(dropPath);
+  }
+
+  /** [b, n, dim] -> [b, n, dim] */
+  forward(x: Tensor): Tensor {
+    const y = x.add(this.drop.forward(this.attn.forward(this.norm1.forward(x))));
+    return y.add(this.drop.forward(this.mlp.forward(this.norm2.forward(y))));
+  }
+
+  /** [b, n, dim] -> [b, heads, n, n] */
+  attention(x: Tensor): Tensor {
+    return this.attn.map(this.norm1.forward(x));
+  }
+}
+
+/** Puts one learned row in front of every sample's tokens. */
+export const withClassToken = (token: Tensor, x: Tensor): Tensor => concat([token.expand([x.shape[0], 1, x.shape[2]]), x], 1);
+
+export class ViT extends Module {
+  cls_token: Parameter;
+  pos_embed: Parameter;
+  patch_embed: PatchEmbed;
+  blocks: Block[];
+  norm?: LayerNorm;
+  fc_norm?: LayerNorm;
+  head?: Linear;
+  readonly features: number;
+  /** Patches on each side of the images that the position table is made for. */
+  readonly grid: number;
+
+  constructor({
+    dim,
+    depth,
+    heads,
+    patch,
+    size = 224,
+    mlpRatio = 4,
+    dropPath = 0,
+    pool = "class",
+    classes,
+    init = truncNormal(0.02),
+  }: ViTOptions) {
+    super();
+    if (size % patch) {
+      const [below, above] = [Math.floor(size / patch) * patch, Math.ceil(size / patch) * patch];
+      throw new RangeError(
+        `Cannot cut images of ${size} x ${size} into patches of ${patch}: expected a size such as ${below ? `${below} or ` : ""}${above}`,
+      );
+    }
+    this.grid = size / patch;
+    this.features = dim;
+    this.cls_token = parameter([1, 1, dim], truncNormal(0.02));
+    this.pos_embed = parameter([1, 1 + this.grid ** 2, dim], truncNormal(0.02));
+    this.patch_embed = new PatchEmbed(patch, dim);
+    this.blocks = Array.from(
+      { length: depth },
+      (_, i) => new Block(dim, heads, { mlpRatio, init, dropPath: (dropPath * i) / Math.max(1, depth - 1) }),
+    );
+    if (pool === "class") this.norm = new LayerNorm(dim);
+    else this.fc_norm = new LayerNorm(dim);
+    if (classes) this.head = new Linear(dim, classes, { init });
+  }
+
+  /**
+   * The position table for images like x: as it is at the size that it was made for, otherwise bicubic. DINO passes scale
+   * factors with 0.1 patches added, which moves the sampling points; results depend on it.
+   * x [b, h, w, 3] -> [1, 1 + rows columns, dim]
+   */
+  positions(x: Tensor): Tensor {
+    const [rows, columns] = this.patch_embed.grid(x);
+    if (rows * columns === this.grid ** 2 && x.shape[1] === x.shape[2]) return this.pos_embed;
+    return resizePositions(this.pos_embed, [rows, columns], { scales: [(rows + 0.1) / this.grid, (columns + 0.1) / this.grid] });
+  }
+
+  /** Patch embeddings behind the class token, positions added. [b, h, w, 3] -> [b, 1 + rows columns, dim] */
+  tokens(x: Tensor): Tensor {
+    return withClassToken(this.cls_token, this.patch_embed.forward(x)).add(this.positions(x));
+  }
+
+  /** Tokens after the last block and before the last norm. */
+  encode(x: Tensor): Tensor {
+    return this.run(this.tokens(x));
+  }
+
+  /** All blocks over any tokens, such as the visible ones of MAE. [b, n, dim] -> [b, n, dim] */
+  run(tokens: Tensor): Tensor {
+    return this.blocks.reduce((y, block) => block.forward(y), tokens);
+  }
+
+  #finalNorm(tokens: Tensor): Tensor {
+    return this.norm ? this.norm.forward(tokens) : tokens;
+  }
+
+  /** [b, h, w, 3] -> [b, features], or logits with `head` */
+  forward(x: Tensor): Tensor {
+    const features = this.pooled(x);
+    return this.head ? this.head.forward(features) : features;
+  }
+
+  /** [b, h, w, 3] -> [b, features] */
+  pooled(x: Tensor): Tensor {
+    const tokens = this.encode(x);
+    if (this.fc_norm) return this.fc_norm.forward(tokens.slice(1, 1).mean(1));
+    return this.#finalNorm(tokens.slice(1, 0, 1)).reshape([x.shape[0], this.features]);
+  }
+
+  /** Patch tokens after the last norm by place. [b, h, w, 3] -> [b, rows, columns, dim] */
+  map(x: Tensor): Tensor {
+    const [rows, columns] = this.patch_embed.grid(x);
+    return this.#finalNorm(this.encode(x)).slice(1, 1).reshape([x.shape[0], rows, columns, this.features]);
+  }
+
+  /** Outputs of the last n blocks, each normed, the earliest first: n of [b, 1 + rows columns, dim] */
+  intermediateLayers(x: Tensor, n: number): Tensor[] {
+    const outputs: Tensor[] = [];
+    this.blocks.reduce((y, block) => {
+      const z = block.forward(y);
+      outputs.push(z);
+      return z;
+    }, this.tokens(x));
+    return outputs.slice(-n).map((tokens) => this.#finalNorm(tokens));
+  }
+
+  /** Attention among all tokens in the last block: [b, heads, 1 + rows columns, 1 + rows columns] */
+  lastAttention(x: Tensor): Tensor {
+    const before = this.blocks.slice(0, -1).reduce((y, block) => block.forward(y), this.tokens(x));
+    return this.blocks[this.blocks.length - 1].attention(before);
+  }
+
+  /** Where the class token looks in the last block: [b, heads, rows, columns] */
+  attention(x: Tensor): Tensor {
+    const [rows, columns] = this.patch_embed.grid(x);
+    const map = this.lastAttention(x);
+    return map.slice(2, 0, 1).slice(3, 1).reshape([x.shape[0], map.shape[1], rows, columns]);
+  }
+}
