@@ -1,4 +1,5 @@
 // What a run tells whoever watches it: the progress line of the command, a page, a test. Plain data, in the order of happening.
+import type { Health } from "./health.ts";
 
 /** One finished step. */
 export interface StepEvent {
@@ -40,19 +41,11 @@ export interface StartEvent {
   readonly arenaBytes: number;
 }
 
-export interface HealthEvent extends HealthNumbers {
+export interface HealthEvent extends Health {
   readonly type: "health";
   readonly step: number;
   /** Says what looks wrong, if something does. */
   readonly warning?: string;
-}
-
-/** See `health.ts`. */
-export interface HealthNumbers {
-  readonly std: number;
-  readonly rank: number;
-  readonly alignment: number;
-  readonly uniformity: number;
 }
 
 export interface KnnEvent {
