@@ -35,3 +35,21 @@ export function fill(name: string, shape: Shape, role: Role = defaultRole(name, 
   }[role];
   return { data: Float32Array.from(draws, value), shape };
 }
+
+/**
+ * Twelve numbers that stand for a tensor: sum, sum of |x|, sum of x w with w = fill("digest", [count], "input"), count, the first
+ * four and the last four elements.
+ */
+export function digest({ data }: Host): Float32Array {
+  const w = fill("digest", [data.length], "input").data;
+  const out = new Float64Array(12);
+  data.forEach((x, i) => {
+    out[0] += x;
+    out[1] += Math.abs(x);
+    out[2] += x * w[i];
+  });
+  out[3] = data.length;
+  data.slice(0, 4).forEach((x, i) => (out[4 + i] = x));
+  data.slice(-4).forEach((x, i) => (out[8 + i] = x));
+  return Float32Array.from(out);
+}

@@ -86,12 +86,11 @@ function eachWeight([o, h, w, i]: Shape, f: (official: number, ours: number) => 
   }
 }
 
-/** A parameter's numbers in the official order. */
-function official(parameter: Parameter): Float32Array {
-  if (parameter.layout === "plain") return parameter.data.slice();
-  const out = new Float32Array(parameter.data.length);
-  eachWeight(parameter.shape, (to, from) => (out[to] = parameter.data[from]));
-  return out;
+/** Numbers in a parameter's memory layout (its own, a gradient's, a momentum's) in the order of official checkpoints. */
+export function official(parameter: Parameter, data: Float32Array = parameter.data): Host {
+  const host = { data: data.slice(), shape: parameter.officialShape };
+  if (parameter.layout === "OHWI") eachWeight(parameter.shape, (to, from) => (host.data[to] = data[from]));
+  return host;
 }
 
 function store(parameter: Parameter, data: Float32Array): void {
@@ -101,7 +100,7 @@ function store(parameter: Parameter, data: Float32Array): void {
 
 export function stateOf(parameters: Iterable<[string, Parameter]>): Map<string, Host> {
   const state = new Map<string, Host>();
-  for (const [name, parameter] of parameters) state.set(name, { data: official(parameter), shape: parameter.officialShape });
+  for (const [name, parameter] of parameters) state.set(name, official(parameter));
   return state;
 }
 

@@ -1,0 +1,46 @@
+// Every kind of golden file and its runner: the files beside this one export them as `runners`.
+import { readdirSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import type { Backend } from "../../src/backend/backend.ts";
+import { ReferenceBackend } from "../../src/backend/reference.ts";
+import { Check, openGolden, type Runners } from "./golden.ts";
+
+const helpers = ["golden.ts", "run.ts", "models.ts"];
+
+async function loadRunners(): Promise<Runners> {
+  const files = readdirSync(fileURLToPath(new URL(".", import.meta.url))).filter((name) => name.endsWith(".ts") && !helpers.includes(name));
+  const parts = await Promise.all(files.map(async (name) => (await import(new URL(name, import.meta.url).href)).runners as Runners));
+  return Object.assign({}, ...parts);
+}
+
+let runners: Promise<Runners> | undefined;
+
+/** Runs one golden file. Throws when its kind is unknown. */
+export async function runGolden(path: string, backend: Backend): Promise<Check> {
+  runners ??= loadRunners();
+  const golden = await openGolden(path);
+  const runner = (await runners)[golden.config.kind];
+  if (!runner) throw new RangeError(`Cannot run ${golden.name}: no runner for kind "${golden.config.kind}"`);
+  const check = new Check(golden);
+  await runner(golden, check, backend);
+  return check;
+}
+
+/** A file's line: verdict, name, kind, the worst difference and its limit. */
+export function describe(check: Check): string {
+  const { golden, worst, missed } = check;
+  const head = `${check.passed ? "pass" : "FAIL"}  ${golden.name.padEnd(34)} ${golden.config.kind.padEnd(22)}`;
+  const figure = `${(100 * worst.share).toFixed(1).padStart(7)} % of tolerance: ${worst.difference.toExponential(1)} of ${worst.limit.toExponential(1)} at ${worst.name}`;
+  const gaps = missed.length
+    ? `; not compared: ${missed.slice(0, 4).join(", ")}${missed.length > 4 ? ` and ${missed.length - 4} more` : ""}`
+    : "";
+  const left = check.left.size ? `; left out: ${[...check.left].map(([name, reason]) => `${name} (${reason})`).join(", ")}` : "";
+  return `${head}${figure}  (${check.compared} tensors)${gaps}${left}`;
+}
+
+/** "reference", "wasm", or "auto": wasm, or plain loops with a note where it does not start. */
+export async function openBackend(name: string): Promise<Backend> {
+  if (name === "reference") return new ReferenceBackend();
+  const { openBackend: open } = await import("../../src/backend/open.ts");
+  return open({ backend: "wasm" });
+}
