@@ -1,0 +1,138 @@
+// Vector helpers: multiply-add in the build's own way, sums across lanes in a fixed order, functions of four floats at once.
+
+// RELAXED is 1 in the build with relaxed SIMD and 0 in the plain one (asconfig.json).
+
+/** a b + c: fused where the build has it, rounded twice otherwise. */
+// @ts-ignore: decorator
+@inline
+export function madd(a: v128, b: v128, c: v128): v128 {
+  if (RELAXED) return f32x4.relaxed_madd(a, b, c);
+  return f32x4.add(f32x4.mul(a, b), c);
+}
+
+/** (a0 + a2) + (a1 + a3) */
+// @ts-ignore: decorator
+@inline
+export function hsum(a: v128): f32 {
+  const pair = f32x4.add(a, v128.shuffle<i32>(a, a, 2, 3, 0, 1));
+  return f32x4.extract_lane(pair, 0) + f32x4.extract_lane(pair, 1);
+}
+
+/** The largest of four lanes; NaN if one is. */
+// @ts-ignore: decorator
+@inline
+export function hmax(a: v128): f32 {
+  const pair = f32x4.max(a, v128.shuffle<i32>(a, a, 2, 3, 0, 1));
+  return max<f32>(f32x4.extract_lane(pair, 0), f32x4.extract_lane(pair, 1));
+}
+
+// @ts-ignore: decorator
+@inline
+function splat(x: f32): v128 {
+  return f32x4.splat(x);
+}
+
+const ROUND: f32 = 12582912; // 1.5 2^23: adding it leaves the nearest whole number in the low bits
+
+/**
+ * exp(x): x = n ln 2 + r, |r| <= ln(2) / 2, exp(r) by a polynomial of degree 6 (fitted, 3e-9). 2^n is applied in two halves, so
+ * that overflow gives infinity and underflow denormal numbers.
+ */
+// @ts-ignore: decorator
+@inline
+export function exp4(x: v128): v128 {
+  const bounded = f32x4.pmax(f32x4.pmin(x, splat(89)), splat(-104)); // NaN stays
+  const shifted = madd(bounded, splat(1.44269504), splat(ROUND));
+  const n = f32x4.sub(shifted, splat(ROUND));
+  const r = madd(n, splat(2.12194440e-4), madd(n, splat(-0.693359375), bounded)); // ln 2 in two parts
+  let p = madd(splat(0.0013814552), r, splat(0.0083687367));
+  p = madd(p, r, splat(0.04166839));
+  p = madd(p, r, splat(0.1666652047));
+  p = madd(p, r, splat(0.4999999344));
+  p = f32x4.add(madd(p, f32x4.mul(r, r), r), splat(1));
+  const whole = i32x4.sub(shifted, splat(ROUND));
+  const half = i32x4.shr_s(whole, 1);
+  const bias = i32x4.splat(127);
+  const first = i32x4.shl(i32x4.add(half, bias), 23);
+  const second = i32x4.shl(i32x4.add(i32x4.sub(whole, half), bias), 23);
+  return f32x4.mul(f32x4.mul(p, first), second);
+}
+
+/** log(x): x = m 2^e, m in [sqrt(1/2), sqrt(2)), log m = 2 atanh((m - 1) / (m + 1)) by its fitted series (8e-10). */
+// @ts-ignore: decorator
+@inline
+export function log4(x: v128): v128 {
+  const tiny = f32x4.lt(x, splat(1.17549435e-38));
+  const bits = v128.bitselect(f32x4.mul(x, splat(8388608)), x, tiny);
+  const e = i32x4.shr_s(i32x4.sub(bits, i32x4.splat(0x3f3504f3)), 23);
+  const f = f32x4.sub(i32x4.sub(bits, i32x4.shl(e, 23)), splat(1));
+  const power = f32x4.sub(f32x4.convert_i32x4_s(e), v128.and(tiny, splat(23)));
+  const s = f32x4.div(f, f32x4.add(f, splat(2)));
+  const u = f32x4.mul(s, s);
+  const p = f32x4.mul(u, madd(madd(splat(0.2987309291), u, splat(0.3997749476)), u, splat(0.6666677673)));
+  const low = madd(s, p, f32x4.mul(power, splat(-2.12194440e-4)));
+  const y = madd(power, splat(0.693359375), f32x4.add(f32x4.add(s, s), low));
+  const finite = v128.bitselect(y, x, f32x4.lt(x, splat(f32.POSITIVE_INFINITY)));
+  const positive = v128.bitselect(splat(f32.NEGATIVE_INFINITY), finite, f32x4.eq(x, splat(0)));
+  return v128.bitselect(splat(f32.NaN), positive, f32x4.lt(x, splat(0)));
+}
+
+/** tanh(x): an odd polynomial (fitted, 4e-9) below 0.625, 1 - 2 / (exp(2|x|) + 1) beyond. */
+// @ts-ignore: decorator
+@inline
+export function tanh4(x: v128): v128 {
+  const a = f32x4.abs(x);
+  const u = f32x4.mul(x, x);
+  let p = madd(splat(-0.0057170057), u, splat(0.0206505495));
+  p = madd(p, u, splat(-0.0537434855));
+  p = madd(p, u, splat(0.1333149112));
+  p = madd(p, u, splat(-0.3333328392));
+  const near = madd(f32x4.mul(x, u), p, x);
+  const far = f32x4.sub(splat(1), f32x4.div(splat(2), f32x4.add(exp4(f32x4.add(a, a)), splat(1))));
+  const signed = v128.or(far, v128.and(x, splat(-0.0)));
+  return v128.bitselect(near, signed, f32x4.lt(a, splat(0.625)));
+}
+
+/** 1 / (1 + exp(-x)) */
+// @ts-ignore: decorator
+@inline
+export function sigmoid4(x: v128): v128 {
+  return f32x4.div(splat(1), f32x4.add(splat(1), exp4(f32x4.neg(x))));
+}
+
+/** exp(-x^2 / 2) */
+// @ts-ignore: decorator
+@inline
+function bell4(x: v128): v128 {
+  return exp4(f32x4.mul(f32x4.mul(x, x), splat(-0.5)));
+}
+
+/** The normal distribution function: 1 - bell R(t) for x >= 0, t = 1 / (1 + |x| / 4), R fitted to 4e-9. */
+// @ts-ignore: decorator
+@inline
+function phi4(x: v128, bell: v128): v128 {
+  const t = f32x4.div(splat(1), madd(f32x4.abs(x), splat(0.25), splat(1)));
+  let p = madd(splat(-0.088903191), t, splat(0.327591157));
+  p = madd(p, t, splat(-0.2368188129));
+  p = madd(p, t, splat(0.2467411566));
+  p = madd(p, t, splat(0.0467427352));
+  p = madd(p, t, splat(0.1047977953));
+  p = madd(p, t, splat(0.099849156));
+  const tail = f32x4.mul(bell, f32x4.mul(p, t));
+  return v128.bitselect(tail, f32x4.sub(splat(1), tail), f32x4.lt(x, splat(0)));
+}
+
+/** x Phi(x) */
+// @ts-ignore: decorator
+@inline
+export function gelu4(x: v128): v128 {
+  return f32x4.mul(x, phi4(x, bell4(x)));
+}
+
+/** Phi(x) + x phi(x) */
+// @ts-ignore: decorator
+@inline
+export function geluDerivative4(x: v128): v128 {
+  const bell = bell4(x);
+  return madd(f32x4.mul(x, bell), splat(0.39894228), phi4(x, bell));
+}
