@@ -1,0 +1,197 @@
+// A run folder: run.json (configuration, written once), metrics.jsonl (one line a measurement), checkpoints/ and report.html.
+// Every file is whole at every moment but the last line of metrics.jsonl, which a power cut may leave unfinished; reading and
+// resuming drop it.
+import { appendFile, mkdir, open, readdir, readFile, rm } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { writeAtomically } from "../checkpoint/atomic.ts";
+import { type Archive, CheckpointError, readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
+import type { Host } from "../tape/trace.ts";
+import type { RunOptions, RunSettings } from "./options.ts";
+
+/** What `run.json` holds. */
+export interface RunRecord {
+  readonly version: 1;
+  readonly options: RunOptions;
+  readonly settings: RunSettings;
+  /** Program, runtime and platform that began the run. */
+  readonly versions: Readonly<Record<string, string>>;
+  readonly data: {
+    /** Changes when an image is added, removed or replaced. */
+    readonly fingerprint: string;
+    readonly images: number;
+    readonly classes: readonly string[];
+  };
+  /** ISO 8601. */
+  readonly startedAt: string;
+}
+
+/** A line of `metrics.jsonl`: a measurement of some kind after a number of steps. */
+export interface Metric {
+  readonly kind: "step" | "health" | "knn" | "pace" | "resume";
+  readonly step: number;
+  readonly [name: string]: number | string;
+}
+
+export interface CheckpointFile {
+  readonly step: number;
+  readonly path: string;
+}
+
+export class RunFolder {
+  readonly path: string;
+  readonly record: RunRecord;
+
+  private constructor(path: string, record: RunRecord) {
+    this.path = path;
+    this.record = record;
+  }
+
+  /**
+   * Makes a folder for a new run. One that exists and is not empty is refused, unless `force` says that a run in it may be
+   * replaced; files that no run wrote are never removed.
+   */
+  static async create(path: string, record: RunRecord, { force = false } = {}): Promise<RunFolder> {
+    const there: string[] = await readdir(path).catch((error) => {
+      if (error.code === "ENOENT") return [];
+      throw new Error(`Cannot use ${path} as a run folder: ${reason(error)}`);
+    });
+    const isRun = there.includes("run.json");
+    if (there.length && !isRun) throw new RunExistsError(path, "it holds files that are no run's");
+    if (isRun && !force) throw new RunExistsError(path, "it holds a run");
+    try {
+      for (const name of isRun ? ["run.json", "metrics.jsonl", "report.html", "checkpoints"] : []) {
+        await rm(join(path, name), { recursive: true, force: true });
+      }
+      await mkdir(join(path, "checkpoints"), { recursive: true });
+      await writeAtomically(join(path, "run.json"), [text(`${JSON.stringify(record, null, 2)}\n`)]);
+    } catch (error) {
+      throw new Error(`Cannot make the run folder ${path}: ${reason(error)}`);
+    }
+    return new RunFolder(path, record);
+  }
+
+  static async open(path: string): Promise<RunFolder> {
+    const file = join(path, "run.json");
+    const json = await readFile(file, "utf8").catch((error) => {
+      throw new Error(`Cannot open the run ${path}: ${error.code === "ENOENT" ? "it has no run.json" : reason(error)}`);
+    });
+    let record: RunRecord;
+    try {
+      record = JSON.parse(json);
+    } catch {
+      throw new Error(`Cannot open the run ${path}: its run.json is not JSON`);
+    }
+    if (record.version !== 1) throw new Error(`Cannot open the run ${path}: expected version 1 of run.json, got ${record.version}`);
+    return new RunFolder(path, record);
+  }
+
+  get name(): string {
+    return basename(this.path);
+  }
+
+  get #metrics(): string {
+    return join(this.path, "metrics.jsonl");
+  }
+
+  get reportPath(): string {
+    return join(this.path, "report.html");
+  }
+
+  async append(metric: Metric): Promise<void> {
+    await appendFile(this.#metrics, `${JSON.stringify(metric)}\n`).catch((error) => {
+      throw new Error(`Cannot write ${this.#metrics}: ${reason(error)}`);
+    });
+  }
+
+  async metrics(): Promise<Metric[]> {
+    const lines = await readFile(this.#metrics, "utf8").catch(() => "");
+    return wholeLines(lines).map((line) => JSON.parse(line));
+  }
+
+  /** Cuts off what was measured after a step, so that a resumed run goes on from there. */
+  async cutMetrics(step: number): Promise<void> {
+    const kept = (await this.metrics()).filter((metric) => metric.step <= step);
+    await writeAtomically(this.#metrics, [text(kept.map((metric) => `${JSON.stringify(metric)}\n`).join(""))]);
+  }
+
+  /** Finished checkpoints, oldest first. */
+  async checkpoints(): Promise<CheckpointFile[]> {
+    const names = await readdir(join(this.path, "checkpoints")).catch(() => []);
+    return names
+      .map((name) => ({
+        step: Number(/^step-(\d+)\.safetensors$/.exec(name)?.[1] ?? Number.NaN),
+        path: join(this.path, "checkpoints", name),
+      }))
+      .filter(({ step }) => !Number.isNaN(step))
+      .sort((a, b) => a.step - b.step);
+  }
+
+  /** Writes a checkpoint whole or not at all, then removes all but the newest `keep` before it. */
+  async save(
+    step: number,
+    tensors: Iterable<readonly [string, Host]>,
+    metadata: Record<string, string>,
+    keep: number,
+  ): Promise<CheckpointFile> {
+    const path = join(this.path, "checkpoints", `step-${String(step).padStart(8, "0")}.safetensors`);
+    await this.#syncMetrics();
+    await writeSafetensors(path, tensors, metadata).catch((error) => {
+      throw new Error(`Cannot write the checkpoint of step ${step}: ${reason(error)}; earlier checkpoints are intact`);
+    });
+    for (const old of (await this.checkpoints()).filter((file) => file.step < step).slice(0, -keep || undefined))
+      await rm(old.path, { force: true });
+    return { step, path };
+  }
+
+  /** Measurements are on the disk before the checkpoint that they belong to. */
+  async #syncMetrics(): Promise<void> {
+    const file = await open(this.#metrics, "a");
+    await file.sync().finally(() => file.close());
+  }
+
+  /** The newest checkpoint, or an error that says why there is none. A damaged one is refused, not passed over. */
+  async newest(): Promise<{ file: CheckpointFile; archive: Archive }> {
+    const file = (await this.checkpoints()).at(-1);
+    if (!file) throw new CheckpointError(`Cannot continue ${this.path}: it has no checkpoint`);
+    const archive = await readSafetensors(file.path, { checksum: "required" }).catch((error) => {
+      const tip = "remove the file to continue from the checkpoint before it";
+      throw error instanceof CheckpointError ? new CheckpointError(`${error.message}; ${tip}`) : error;
+    });
+    return { file, archive };
+  }
+}
+
+/** A run would overwrite what is already there. */
+export class RunExistsError extends Error {
+  override name = "RunExistsError";
+  constructor(path: string, what: string) {
+    super(`Cannot start a run in ${path}: ${what}`);
+  }
+}
+
+const text = (s: string) => new TextEncoder().encode(s);
+const wholeLines = (lines: string) => lines.split("\n").slice(0, -1).filter(isJson);
+
+function isJson(line: string): boolean {
+  try {
+    JSON.parse(line);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** What the system says, without its code and call. */
+export function reason(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  const known: Record<string, string> = {
+    ENOSPC: "the disk is full",
+    EDQUOT: "the disk quota is used up",
+    EACCES: "permission denied",
+    EPERM: "permission denied",
+    EROFS: "the file system is read-only",
+    ENOTDIR: "a part of the path is a file",
+    EEXIST: "a file of that name is in the way",
+  };
+  return known[code ?? ""] ?? message;
+}
