@@ -114,8 +114,8 @@ export class ViT extends Module {
   patch_embed: PatchEmbed;
   blocks: Block[];
   norm?: LayerNorm;
-  fc_norm?: LayerNorm;
   head?: Linear;
+  fc_norm?: LayerNorm;
   readonly features: number;
   /** Patches on each side of the images that the position table is made for. */
   readonly grid: number;
