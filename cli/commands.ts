@@ -1,0 +1,89 @@
+// The table of commands, and one turn of the command line.
+import { type Command, command, type Invocation, parse, UsageError } from "./command.ts";
+import completions, { candidates } from "./completions.ts";
+import data from "./data.ts";
+import doctor from "./doctor.ts";
+import { commandHelp, type Groups, rootHelp } from "./help.ts";
+import { didYouMean } from "./suggest.ts";
+import { colorful, colors, Interrupted, type Terminal } from "./terminal.ts";
+import { version } from "./version.ts";
+
+const help = command({
+  name: "help",
+  summary: "Show what there is, or how one command is used",
+  args: {
+    command: {
+      help: "A command's name",
+      optional: true,
+      choices: async () => commands.map(({ name }) => name),
+      listedBy: "autodidact help",
+    },
+  },
+  examples: ["autodidact help train"],
+  async run({ args, print, colors }) {
+    const shown = commands.find(({ name }) => name === args.command);
+    print(shown ? commandHelp(shown, colors) : rootHelp(groups, colors));
+  },
+});
+
+export const groups: Groups = {
+  "Set up": [doctor, data, completions, help],
+};
+
+export const commands: readonly Command[] = Object.values(groups).flat();
+
+/** Runs what was typed after `autodidact`. Gives the exit code: 0, 1 for an error, 2 for a usage error. Never throws. */
+export async function autodidact(words: readonly string[], terminal: Terminal): Promise<number> {
+  try {
+    await dispatch(words, terminal);
+    return 0;
+  } catch (error) {
+    const reason = terminal.stop.reason;
+    if (terminal.stop.aborted && !(reason instanceof Interrupted)) return 0; // the reader went away
+    report(error, words.includes("--verbose"), terminal);
+    if (reason instanceof Interrupted) return reason.code;
+    return error instanceof UsageError ? 2 : 1;
+  }
+}
+
+async function dispatch(words: readonly string[], terminal: Terminal): Promise<void> {
+  const [first, ...rest] = words;
+  const print = (line: string) => terminal.out.write(`${line}\n`);
+  const paint = colors(colorful(terminal.out, terminal.env));
+  if (first === undefined || first === "--help" || first === "-h") return print(rootHelp(groups, paint));
+  if (first === "--version" || first === "-V") return print(`autodidact ${version()}`);
+  if (first === "complete") {
+    // what the scripts of `completions` ask
+    for (const { word, help } of await candidates(commands, rest.slice(1))) print(`${word}\t${help}`);
+    return;
+  }
+  const chosen = commands.find(({ name }) => name === first);
+  if (!chosen) throw unknownCommand(first);
+  const parsed = await parse(chosen, rest);
+  if (parsed.help) return print(commandHelp(chosen, paint));
+  await chosen.run({
+    args: parsed.args as Invocation["args"],
+    flags: parsed.flags as Invocation["flags"],
+    print,
+    printJson: (value) => print(JSON.stringify({ version: 1, ...value }, null, 2)),
+    note: (line) => terminal.err.write(`${line}\n`),
+    colors: paint,
+    terminal,
+  });
+}
+
+function unknownCommand(typed: string): UsageError {
+  const kind = typed.startsWith("-") ? "option" : "command";
+  const near = didYouMean(typed, kind === "option" ? ["--help", "--version"] : commands.map(({ name }) => name));
+  return new UsageError(`Unknown ${kind} "${typed}"`, `${near} \`autodidact help\` lists all ${kind}s`.trim());
+}
+
+/** `error: what` and `  tip: what would do`, on stderr. */
+function report(thrown: unknown, verbose: boolean, terminal: Terminal): void {
+  const paint = colors(colorful(terminal.err, terminal.env));
+  const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+  const tip = "tip" in error && typeof error.tip === "string" ? error.tip : "";
+  terminal.err.write(`${paint.error("error")}: ${error.message.trimEnd()}\n`);
+  if (tip) terminal.err.write(`  ${paint.command("tip")}: ${tip}\n`);
+  if (verbose && error.stack) terminal.err.write(`${paint.example(error.stack)}\n`);
+}

@@ -1,0 +1,101 @@
+import { existsSync, readFileSync } from "node:fs";
+import os from "node:os";
+import { command } from "./command.ts";
+import { bytes } from "./progress.ts";
+import { version } from "./version.ts";
+
+export default command({
+  name: "doctor",
+  summary: "Show what this machine offers and which parts of it will be used",
+  flags: { json: { type: "boolean", help: "Print one JSON object" } },
+  examples: ["autodidact doctor", "autodidact doctor --json"],
+  async run({ flags, print, printJson, colors }) {
+    const report = { autodidact: version(), runtime: runtime(), cpu: cpu(), memory: memory(), kernels: await kernels(), gpu: await gpu() };
+    if (flags.json) return printJson(report);
+    const line = (name: string, text: string) => print(`${colors.command(name.padEnd(12))}${text}`);
+    const { runtime: engine, cpu: chip, memory: room } = report;
+    line("autodidact", report.autodidact);
+    line("runtime", `${engine.name} ${engine.version}, V8 ${engine.v8}, ${engine.platform}`);
+    line("cpu", `${chip.model}, ${chip.threads} threads`);
+    line("features", chip.features.join(" ") || "unknown");
+    line("memory", `${bytes(room.availableBytes)} of ${bytes(room.totalBytes)} free`);
+    line("kernels", report.kernels);
+    line("gpu", report.gpu.adapter ?? `none: ${report.gpu.reason}`);
+  },
+});
+
+function runtime() {
+  const { deno, bun, node, v8 } = process.versions as Record<string, string | undefined>;
+  const [name, number] = deno ? ["Deno", deno] : bun ? ["Bun", bun] : ["Node.js", node];
+  return { name, version: number, v8: v8 ?? "unknown", platform: `${process.platform} ${process.arch}` };
+}
+
+function cpu() {
+  const model = os.cpus()[0]?.model.trim() || "unknown model";
+  return { model, threads: os.availableParallelism(), features: [...cpuFeatures(), ...wasmFeatures()] };
+}
+
+/** Vector extensions of the processor, where the system tells them. */
+function cpuFeatures(): string[] {
+  if (!existsSync("/proc/cpuinfo")) return [];
+  const line = /^(?:flags|Features)\s*:\s*(.*)$/m.exec(readFileSync("/proc/cpuinfo", "utf8"));
+  return (line?.[1] ?? "")
+    .split(" ")
+    .filter((flag) => /^(sse4_2|fma|avx|avx2|avx512f|avx512_bf16|avx_vnni|amx_tile|asimd|asimddp|sve2?)$/.test(flag));
+}
+
+/** A module of one function whose body is `code`. */
+const moduleOf = (...code: number[]) =>
+  new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 10, code.length + 4, 1, code.length + 2, 0, ...code, 11]);
+
+const zeros = [0xfd, 12, ...new Array(16).fill(0)]; // v128.const 0
+
+/** What WebAssembly code may use here. */
+function wasmFeatures(): string[] {
+  const probes: Record<string, Uint8Array> = {
+    "wasm-simd": moduleOf(...zeros, 0x1a),
+    "wasm-relaxed-simd": moduleOf(...zeros, ...zeros, ...zeros, 0xfd, 0x85, 0x02, 0x1a), // f32x4.relaxed_madd
+  };
+  const found = Object.keys(probes).filter((name) => WebAssembly.validate(probes[name] as Uint8Array<ArrayBuffer>));
+  return typeof SharedArrayBuffer === "undefined" ? found : [...found, "shared-memory"];
+}
+
+/** Of the machine, or of the container that this process is confined to. */
+function memory() {
+  const limit = process.constrainedMemory?.() ?? 0;
+  const totalBytes = limit > 0 ? Math.min(limit, os.totalmem()) : os.totalmem();
+  return { totalBytes, availableBytes: Math.min(totalBytes, process.availableMemory?.() ?? os.freemem()) };
+}
+
+interface Gpu {
+  adapter?: string;
+  /** Why there is none. */
+  reason?: string;
+}
+
+/** Asks WebGPU for its adapter. Downloads nothing. */
+async function gpu(): Promise<Gpu> {
+  const api = await entry();
+  if (!api) return { reason: "the optional package `webgpu` is not installed (`npm install webgpu` adds it)" };
+  try {
+    const adapter = await api.requestAdapter();
+    if (!adapter) return { reason: "WebGPU found no adapter" };
+    const { vendor, architecture, device, description } = adapter.info;
+    return { adapter: [vendor, architecture, device, description].filter(Boolean).join(" ") || "unnamed adapter" };
+  } catch (error) {
+    return { reason: (error as Error).message };
+  }
+}
+
+/** `navigator.gpu` where the runtime has it, else Dawn's from the optional package. */
+async function entry(): Promise<GPU | undefined> {
+  const own = (globalThis.navigator as Navigator | undefined)?.gpu;
+  if (own) return own;
+  const name = "webgpu"; // not a literal in the import: the package may be missing when this is compiled
+  const dawn = await import(name).catch(() => undefined);
+  return dawn?.create([]);
+}
+
+async function kernels(): Promise<string> {
+  return "";
+}
