@@ -6,6 +6,13 @@ export type Range = readonly [low: number, high: number];
 
 export type Interpolation = "nearest" | "box" | "bilinear" | "bicubic" | "lanczos";
 
+/**
+ * Whose definitions of the steps hold. "pillow": 8-bit pictures, rounded after every step, as torchvision's transforms of PIL
+ * images. "tensorflow": float32 in [0, 1] as the SimCLR and BYOL pipelines, without antialias. "torch": torchvision's transforms
+ * of float tensors.
+ */
+export type Arithmetic = "pillow" | "tensorflow" | "torch";
+
 /** One step of a view. `p` is the probability that the step is applied. */
 export type Step =
   /** A random box of area fraction `scale` and aspect `ratio` (default 3/4 to 4/3), resized to the view's size. */
@@ -26,7 +33,7 @@ export type Step =
       readonly contrast: number;
       readonly saturation: number;
       readonly hue: number;
-      /** Brightness adds a draw from ±`brightness` instead of multiplying (float arithmetic only: SimCLR v1, BYOL). */
+      /** Brightness adds a draw from ±`brightness` instead of multiplying (arithmetic "tensorflow" only: SimCLR v1, BYOL). */
       readonly additive?: boolean;
     }
   | { readonly step: "grayscale"; readonly p: number }
@@ -43,11 +50,7 @@ export interface ViewSpec {
   /** Side of the finished view in pixels. */
   readonly size: number;
   readonly steps: readonly Step[];
-  /**
-   * "uint8" rounds after every step as Pillow and torchvision do; "float" keeps float32 in [0, 1] as TensorFlow and JAX
-   * pipelines do, with their definitions of resize, contrast, blur and hue.
-   */
-  readonly arithmetic: "uint8" | "float";
+  readonly arithmetic: Arithmetic;
   /** Subtracted from values in [0, 1], one number a channel. Without it the view stays in [0, 1]. */
   readonly mean?: readonly [number, number, number];
   /** Divides what `mean` leaves. */
@@ -70,17 +73,18 @@ const flip: Step = { step: "flip", p: 0.5 };
 const grayscale: Step = { step: "grayscale", p: 0.2 };
 const blur = (p: number): Step => ({ step: "blur", p, sigma: [0.1, 2] });
 
-const uint8 = (size: number, steps: Step[]): ViewSpec => ({ size, steps, arithmetic: "uint8", ...imagenet });
+const pillow = (size: number, steps: Step[]): ViewSpec => ({ size, steps, arithmetic: "pillow", ...imagenet });
 
 /** The same view, drawn twice independently. */
 const twice = (view: ViewSpec): ViewSpec[] => [view, view];
 
 /** MoCo v1. github.com/facebookresearch/moco, main_moco.py: grayscale before the jitter, flip last. */
-export const mocoV1Views = (size = 224): ViewSpec[] => twice(uint8(size, [crop([0.2, 1]), grayscale, jitter(1, 0.4, 0.4, 0.4, 0.4), flip]));
+export const mocoV1Views = (size = 224): ViewSpec[] =>
+  twice(pillow(size, [crop([0.2, 1]), grayscale, jitter(1, 0.4, 0.4, 0.4, 0.4), flip]));
 
 /** MoCo v2, also SimSiam's. github.com/facebookresearch/moco, main_moco.py, `--aug-plus`. */
 export const mocoV2Views = (size = 224): ViewSpec[] =>
-  twice(uint8(size, [crop([0.2, 1]), jitter(0.8, 0.4, 0.4, 0.4, 0.1), grayscale, blur(0.5), flip]));
+  twice(pillow(size, [crop([0.2, 1]), jitter(0.8, 0.4, 0.4, 0.4, 0.1), grayscale, blur(0.5), flip]));
 
 /**
  * SimCLR as PyTorch code does it (github.com/open-mmlab/mmselfsup, configs/selfsup/simclr). `strength` scales the jitter; small
@@ -91,7 +95,7 @@ export const simclrViews = (
   { strength = 1, blurred = size > 32 }: { strength?: number; blurred?: boolean } = {},
 ): ViewSpec[] => {
   const color = jitter(0.8, 0.8 * strength, 0.8 * strength, 0.8 * strength, 0.2 * strength);
-  return twice(uint8(size, [crop([0.08, 1]), flip, color, grayscale, ...(blurred ? [blur(0.5)] : [])]));
+  return twice(pillow(size, [crop([0.08, 1]), flip, color, grayscale, ...(blurred ? [blur(0.5)] : [])]));
 };
 
 /** SimCLR's own float pipeline, without normalisation. github.com/google-research/simclr, tf2/data_util.py. */
@@ -102,7 +106,7 @@ export const simclrFloatViews = (
   const color = jitter(0.8, 0.8 * strength, 0.8 * strength, 0.8 * strength, 0.2 * strength);
   const kernel = 2 * Math.floor(Math.floor(size / 10) / 2) + 1;
   const blurs: Step[] = blurred ? [{ step: "blur", p: 0.5, sigma: [0.1, 2], kernel, batch: true }] : [];
-  return twice({ size, steps: [crop([0.08, 1], "bicubic"), flip, color, grayscale, ...blurs], arithmetic: "float" });
+  return twice({ size, steps: [crop([0.08, 1], "bicubic"), flip, color, grayscale, ...blurs], arithmetic: "tensorflow" });
 };
 
 export interface MultiCrop {
@@ -120,7 +124,7 @@ export const dinoViews = (
   { localSize = Math.round((size * 96) / 224), locals = 8, globalScale = [0.4, 1], localScale = [0.05, 0.4] }: MultiCrop = {},
 ): ViewSpec[] => {
   const view = (side: number, scale: Range, ...last: Step[]) =>
-    uint8(side, [crop(scale, "bicubic"), flip, jitter(0.8, 0.4, 0.4, 0.2, 0.1), grayscale, ...last]);
+    pillow(side, [crop(scale, "bicubic"), flip, jitter(0.8, 0.4, 0.4, 0.2, 0.1), grayscale, ...last]);
   return [
     view(size, globalScale, blur(1)),
     view(size, globalScale, blur(0.1), { step: "solarize", p: 0.2, threshold: 128 }),
@@ -129,11 +133,11 @@ export const dinoViews = (
 };
 
 /** MAE's single view: no colour. github.com/facebookresearch/mae, main_pretrain.py. */
-export const maeViews = (size = 224): ViewSpec[] => [uint8(size, [crop([0.2, 1], "bicubic"), flip])];
+export const maeViews = (size = 224): ViewSpec[] => [pillow(size, [crop([0.2, 1], "bicubic"), flip])];
 
 /** Crop and flip, as linear probes train. */
 export const probeView = (size = 224, interpolation: Interpolation = "bilinear"): ViewSpec =>
-  uint8(size, [crop([0.08, 1], interpolation), flip]);
+  pillow(size, [crop([0.08, 1], interpolation), flip]);
 
 /** Shorter side to `resize`, centre crop to `size`: what evaluations see. At 32 pixels and below nothing is cut away. */
 export const evaluationView = (
@@ -142,18 +146,18 @@ export const evaluationView = (
     resize = size > 32 ? Math.round((size * 256) / 224) : size,
     interpolation = "bilinear",
   }: { resize?: number; interpolation?: Interpolation } = {},
-): ViewSpec => uint8(size, [{ step: "resize", to: resize, interpolation }, { step: "centerCrop" }]);
+): ViewSpec => pillow(size, [{ step: "resize", to: resize, interpolation }, { step: "centerCrop" }]);
 
 /** SimCLR's evaluation: the central 7/8, bicubic without antialias, in [0, 1]. */
 export const simclrFloatEvaluationView = (size = 224): ViewSpec => ({
   size,
   steps: [{ step: "centralCrop", proportion: size > 32 ? 0.875 : 1, interpolation: "bicubic" }],
-  arithmetic: "float",
+  arithmetic: "tensorflow",
 });
 
 /** The picture itself in [0, 1], its shorter side resized to `size` and the middle taken. */
 export const rawView = (size: number): ViewSpec => ({
   size,
   steps: [{ step: "resize", to: size, interpolation: "bilinear" }, { step: "centerCrop" }],
-  arithmetic: "uint8",
+  arithmetic: "pillow",
 });
