@@ -87,3 +87,42 @@ export function resizePositions(
   const rows = patches.reshape([1, size[0] * size[1], dim]);
   return extra ? concat([table.slice(1, 0, extra), rows], 1) : rows;
 }
+
+/**
+ * Fourier features of row and column, without parameters, for any size (XCiT, facebookresearch/xcit xcit.py): position
+ * p = (i + 1) / (n + 1e-6) 2 pi on each axis; number k of an axis is sin or cos (even or odd k) of
+ * p / 10000^(2 floor(k / 2) / hidden). Rows come first. -> [height width, 2 hidden]
+ */
+export function fourierTable(hidden: number, [height, width]: readonly [number, number]): Host {
+  const data = new Float32Array(height * width * 2 * hidden);
+  const place = (i: number, n: number) => ((i + 1) / (n + 1e-6)) * 2 * Math.PI;
+  for (let token = 0, at = 0; token < height * width; token++) {
+    for (const p of [place(Math.floor(token / width), height), place(token % width, width)]) {
+      for (let k = 0; k < hidden; k++) {
+        const angle = p / 10000 ** ((2 * Math.floor(k / 2)) / hidden);
+        data[at++] = k % 2 ? Math.cos(angle) : Math.sin(angle);
+      }
+    }
+  }
+  return { data, shape: [height * width, 2 * hidden] };
+}
+
+/**
+ * Which row of a table of (2 height - 1)(2 width - 1) + 3 relative positions each pair of tokens uses, class token first (BEiT,
+ * microsoft/SimMIM models/vision_transformer.py). The last three rows are class to patch, patch to class, class to class.
+ * -> [1 + height width, 1 + height width], whole numbers
+ */
+export function relativeIndex(height: number, width: number): Host {
+  const n = height * width + 1;
+  const rows = (2 * height - 1) * (2 * width - 1) + 3;
+  const data = new Float32Array(n * n);
+  for (let q = 0; q < n; q++) {
+    for (let k = 0; k < n; k++) {
+      const dy = Math.floor((q - 1) / width) - Math.floor((k - 1) / width);
+      const dx = ((q - 1) % width) - ((k - 1) % width);
+      const between = (dy + height - 1) * (2 * width - 1) + dx + width - 1;
+      data[q * n + k] = q && k ? between : q ? rows - 2 : k ? rows - 3 : rows - 1;
+    }
+  }
+  return { data, shape: [n, n] };
+}

@@ -2,7 +2,7 @@
 import type { Backend } from "../../src/backend/backend.ts";
 import { type Module, official, withContext } from "../../src/nn/module.ts";
 import { grad } from "../../src/tape/grad.ts";
-import type { Parameter, Tensor } from "../../src/tape/tensor.ts";
+import type { Tensor } from "../../src/tape/tensor.ts";
 import { compile, type Host } from "../../src/tape/trace.ts";
 import { fill } from "../fill.ts";
 
@@ -39,39 +39,31 @@ export const nchw = (x: Host): Host => (x.shape.length === 4 ? permute(x, [0, 3,
 export const evaluate = <R>(f: (x: Tensor) => R, x: Host, backend: Backend) =>
   compile((t: Tensor) => withContext({ training: false }, () => f(t)), backend)(x);
 
-export interface TrainingStep {
-  /** What `f` gave. */
+/** What a step gave: named values, and gradients by parameter name in the official layout. */
+export interface Gradients {
   values: Record<string, Host>;
-  loss: number;
-  /** Gradients by parameter name, in the official layout. */
   gradients: Map<string, Host>;
 }
 
-/**
- * One forward and backward pass in training mode: f gives tensors by name, the loss is the sum of `output` (by our layout) times
- * the cotangent. Running statistics move.
- */
-export async function trainingStep(
+/** One forward and backward pass in training mode over any inputs; `f` names what it gives and among it the loss. */
+export async function gradientsOf(
   module: Module,
-  f: (x: Tensor) => Record<string, Tensor>,
-  x: Host,
-  cotangent: Host,
+  f: (...x: Tensor[]) => Record<string, Tensor> & { loss: Tensor },
+  x: Host[],
   backend: Backend,
-): Promise<TrainingStep> {
+): Promise<Gradients> {
   const weights = [...module.namedParameters()].filter(([, parameter]) => parameter.trainable);
-  const step = compile((t: Tensor, c: Tensor) => {
-    const values = withContext({ training: true }, () => f(t));
-    const loss = values.output.mul(c).sum();
+  const step = compile((inputs: Tensor[]) => {
+    const values: Record<string, Tensor> = withContext({ training: true }, () => f(...inputs));
     return {
       values,
-      loss,
       gradients: grad(
-        loss,
+        values.loss,
         weights.map(([, parameter]) => parameter),
       ).map((g, i) => g ?? weights[i][1].mul(0)),
     };
   }, backend);
-  const { values, loss, gradients } = await step(x, cotangent);
-  const named = weights.map(([name, parameter]: [string, Parameter], i): [string, Host] => [name, official(parameter, gradients[i].data)]);
-  return { values: values as Record<string, Host>, loss: loss.data[0], gradients: new Map(named) };
+  const { values, gradients } = await step(x);
+  const named = weights.map(([name, parameter], i): [string, Host] => [name, official(parameter, gradients[i].data)]);
+  return { values, gradients: new Map(named) };
 }
