@@ -1,0 +1,132 @@
+// Gradient of a convolution's weight, dw[o, tap, c] = sum over pixels of g[pixel, o] x[pixel stride + tap, c]: a product of
+// [o, pixels] and [pixels, taps c]. The pixels are the long axis: they are cut into chunks, whose sums sumParts adds in order.
+import { BLOCK_ROWS, block, DEPTH, FREE, multiply, PACKED_A, PACKED_B, PANEL, setOut, setRun } from "./gemm";
+import { packPairs } from "./pack";
+
+/** Arguments of the command. Steps are in bytes; a pixel's step is all of its channels. */
+@unmanaged
+class WeightGrad {
+  x: u32;
+  g: u32;
+  /** [chunks, o, taps length] */
+  out: u32;
+  images: u32;
+  height: u32;
+  width: u32;
+  pixel: u32;
+  /** Size of g and source pixels between neighbours there. */
+  rows: u32;
+  columns: u32;
+  stride: u32;
+  /** Channels of g, and of x in a group. */
+  channels: u32;
+  length: u32;
+  groups: u32;
+  taps: u32;
+  /** x { y, x }: source pixels relative to the grid's. */
+  firstTap: u32;
+  tileRows: u32;
+  tileColumns: u32;
+  chunks: u32;
+}
+
+const TAP: usize = 8;
+const PIXEL: usize = 12;
+const PIXELS: usize = FREE;
+
+export function convWeightGrad(args: usize, thread: u32, threads: u32, scratch: usize): void {
+  const p = changetype<WeightGrad>(args), rows = p.channels / p.groups, columns = p.taps * p.length;
+  const down = (rows + p.tileRows - 1) / p.tileRows, across = (columns + p.tileColumns - 1) / p.tileColumns;
+  const tiles = p.groups * p.chunks * down * across;
+  for (let t = thread; t < tiles; t += threads) {
+    const top = (t % down) * p.tileRows, left = (t / down % across) * p.tileColumns, part = t / down / across;
+    tile(p, part / p.chunks, part % p.chunks, top, min(rows, top + p.tileRows), left, min(columns, left + p.tileColumns), scratch);
+  }
+}
+
+/** Output channels [top, bottom) of a group, columns [left, right) of [taps length], one chunk of the pixels. */
+function tile(p: WeightGrad, group: u32, chunk: u32, top: u32, bottom: u32, left: u32, right: u32, scratch: usize): void {
+  const work = block(scratch), channel = group * (p.channels / p.groups), width = p.taps * p.length;
+  const pixels = <u64>(p.images * p.rows * p.columns);
+  const begin = <u32>(pixels * chunk / p.chunks), end = <u32>(pixels * (chunk + 1) / p.chunks);
+  const blocks = (end - begin + DEPTH - 1) / DEPTH;
+  work.columns = right - left;
+  work.runs = 1;
+  work.aStep = 8;
+  work.b = scratch + PACKED_B;
+  work.bStep = 64;
+  for (let i: u32 = 0; i < blocks; i++) {
+    const first = begin + <u32>(<u64>(end - begin) * i / blocks), last = begin + <u32>(<u64>(end - begin) * (i + 1) / blocks);
+    work.length = last - first;
+    work.bPanel = <usize>work.length << 6;
+    work.accumulate = i > 0;
+    placePixels(p, first, work.length, group, scratch);
+    packTaps(p, left, right, scratch);
+    for (let row = top; row < bottom; row += BLOCK_ROWS) {
+      work.rows = min(BLOCK_ROWS, bottom - row);
+      const g = <usize>p.g + (<usize>(first * p.channels + channel + row) << 2);
+      packPairs(g, <usize>p.channels << 2, 4, work.length, work.rows, scratch + PACKED_A);
+      for (let r: u32 = 0; r < work.rows; r++) {
+        setRun(scratch, 1, r, 0, scratch + PACKED_A + (<usize>(r >> 1) * work.length << 3) + (<usize>(r & 1) << 2));
+        setOut(scratch, r, <usize>p.out + (<usize>((chunk * p.channels + channel + row + r) * width + left) << 2));
+      }
+      multiply(scratch);
+    }
+  }
+}
+
+/** Pixels [first, first + count) of g: their place in x, that group's channels. */
+function placePixels(p: WeightGrad, first: u32, count: u32, group: u32, scratch: usize): void {
+  let x = first % p.columns, y = first / p.columns % p.rows, image = first / p.columns / p.rows;
+  let at = scratch + PIXELS;
+  for (const end = at + <usize>count * PIXEL; at < end; at += PIXEL) {
+    const py = y * p.stride, px = x * p.stride;
+    store<u32>(at, p.x + ((image * p.height + py) * p.width + px) * p.pixel + (group * p.length << 2));
+    store<u32>(at, py, 4);
+    store<u32>(at, px, 8);
+    if (++x == p.columns) {
+      x = 0;
+      if (++y == p.rows) {
+        y = 0;
+        image++;
+      }
+    }
+  }
+}
+
+/** Panels of columns [left, right) of [taps, length] for the block's pixels. A panel may reach over several taps. */
+function packTaps(p: WeightGrad, left: u32, right: u32, scratch: usize): void {
+  const work = block(scratch);
+  for (let column = left, panel = work.b; column < right; panel += work.bPanel) {
+    const end = min(right, column + PANEL), used = end - column;
+    if (used < PANEL) memory.fill(panel, 0, work.bPanel);
+    for (let to = panel; column < end; ) {
+      const tap = column / p.length, channel = column % p.length, count = min(p.length - channel, end - column);
+      packTap(p, tap, channel, count, to, scratch);
+      column += count;
+      to += <usize>count << 2;
+    }
+  }
+}
+
+/** `count` channels of every pixel of the block under one tap; zeros outside the image. */
+function packTap(p: WeightGrad, tap: u32, channel: u32, count: u32, to: usize, scratch: usize): void {
+  const at = <usize>p.firstTap + <usize>tap * TAP, dy = load<i32>(at), dx = load<i32>(at, 4), bytes = <usize>count << 2;
+  const offset = (dy * p.width + dx) * p.pixel + (channel << 2);
+  let pixel = scratch + PIXELS;
+  for (const end = to + block(scratch).bPanel; to < end; to += 64, pixel += PIXEL) {
+    const inside = <u32>(load<i32>(pixel, 4) + dy) < p.height && <u32>(load<i32>(pixel, 8) + dx) < p.width;
+    const from = <usize>(load<u32>(pixel) + offset);
+    if (!inside) {
+      for (let i: usize = 0; i < bytes; i += 4) store<f32>(to + i, 0);
+    } else if (count == PANEL) {
+      const x0 = v128.load(from), x1 = v128.load(from, 16), x2 = v128.load(from, 32), x3 = v128.load(from, 48);
+      v128.store(to, x0);
+      v128.store(to, x1, 16);
+      v128.store(to, x2, 32);
+      v128.store(to, x3, 48);
+    } else {
+      for (let i: usize = 0; i < bytes; i += 4) store<f32>(to + i, load<f32>(from + i));
+    }
+  }
+}
