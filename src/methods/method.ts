@@ -4,49 +4,63 @@ import type { Backbone } from "../models/backbone.ts";
 import type { Module } from "../nn/module.ts";
 import type { Schedule } from "../nn/optim/schedule.ts";
 import type { Parameter, Tensor } from "../tape/tensor.ts";
+import type { OptionTable, OptionValues } from "./options.ts";
 
 /** Modules and state under the names that official checkpoints give them. */
-export type Parts = Record<string, Module | Parameter>;
+export type Parts = Readonly<Record<string, Module | Parameter>>;
 
-/** Numbers that change from step to step, as scalar tensors: `lr`, `weightDecay`, `momentum`, `temperature`, ... */
+/** Numbers that change from step to step, as scalar tensors: `lr`, `weightDecay`, and those of the method's `schedules`. */
 export type Scalars = Readonly<Record<string, Tensor>>;
 
 /** The length of a run, for schedules. */
 export interface Horizon {
+  /** Not always whole: a run may be told its steps. */
   epochs: number;
+  /** Optimiser steps in an epoch; an incomplete last batch is left out. */
   stepsPerEpoch: number;
-  batch: number;
 }
 
 /** What `loss` returns: the scalar to minimise, and scalars to show beside it. `embedding` [n, d] feeds the health metrics. */
 export interface Losses {
   loss: Tensor;
+  /** Features of the first view before any head, [batch, features]; no gradient flows through it. */
   embedding?: Tensor;
   [metric: string]: Tensor | undefined;
 }
 
-export interface Method<O extends object = object, P extends Parts = Parts> {
+/** Makes a fresh, initialised backbone each time it is called. `dropPath`: stochastic depth, where the backbone has it. */
+export type MakeBackbone = (options?: { dropPath?: number }) => Backbone;
+
+export interface Method<T extends OptionTable = OptionTable, P extends Parts = Parts> {
   readonly name: string;
   /** One sentence for `autodidact methods`. */
   readonly summary: string;
   readonly paper: string;
-  /** Every option with its published default. `--set key=value` overrides one. */
-  readonly options: O;
+  /** Every option with its published default. `--set key=value` overrides one; `resolveOptions` gives the values. */
+  readonly options: T;
   /** Which views of each image a step needs, in the order in which `loss` receives them. `size` is the side of a full view. */
-  views(options: O, size: number): ViewSpec[];
-  /** Builds the trained parts. `backbone()` makes a fresh, initialised backbone each time it is called. */
-  build(backbone: () => Backbone, options: O): P;
+  views(options: OptionValues<T>, size: number): ViewSpec[];
+  /** The single view that features are evaluated on, normalised as in training. */
+  evaluationView(options: OptionValues<T>, size: number): ViewSpec;
+  /** Builds the trained parts. Throws a RangeError if the backbone is of a kind that the method cannot use. */
+  build(backbone: MakeBackbone, options: OptionValues<T>): P;
   /** Scalars of its own that change over the run, beside `lr` and `weightDecay`. */
-  schedules?(options: O, horizon: Horizon): Record<string, Schedule>;
-  /** One step's loss. views[i] [b, h, w, 3], normalised. Runs inside the trace; may assign state (a queue, a momentum encoder). */
-  loss(parts: P, views: readonly Tensor[], scalars: Scalars, options: O): Losses;
+  schedules?(options: OptionValues<T>, horizon: Horizon): Record<string, Schedule>;
+  /**
+   * One step's loss. views[i] [b, h, w, 3], normalised. Runs inside the trace and inside `withContext({ training: true, key })`;
+   * may assign state (a queue, a centre, a momentum encoder that moves before it is used).
+   */
+  loss(parts: P, views: readonly Tensor[], scalars: Scalars, options: OptionValues<T>): Losses;
   /** State that follows the weights, after the optimiser's step. */
-  update?(parts: P, scalars: Scalars, options: O): void;
-  /** Parameters that are skipped by the optimiser in this epoch, by name. The step is traced anew when the answer changes. */
-  frozen?(name: string, epoch: number, options: O): boolean;
+  update?(parts: P, scalars: Scalars, options: OptionValues<T>): void;
+  /**
+   * Whether the optimiser skips a parameter in this epoch (from 0), as PyTorch skips one whose gradient is None: no decay, no
+   * momentum. Names as `namedParameters(parts)` gives them. The step is traced anew when an answer changes.
+   */
+  frozen?(name: string, epoch: number, options: OptionValues<T>): boolean;
   /** The part that is evaluated, embedded with and exported. */
   encoder(parts: P): Backbone;
 }
 
 /** Types a method by its own options and parts. */
-export const method = <O extends object, P extends Parts>(definition: Method<O, P>): Method<O, P> => definition;
+export const method = <const T extends OptionTable, P extends Parts>(definition: Method<T, P>): Method<T, P> => definition;
