@@ -1,6 +1,7 @@
 // One training step as one program: loss, gradients, optimiser, what follows the weights. It knows no method, backbone or device.
 import type { Backend, Executable } from "../backend/backend.ts";
 import type { Losses, Method, Parts } from "../methods/method.ts";
+import type { OptionTable, OptionValues } from "../methods/options.ts";
 import { withContext } from "../nn/module.ts";
 import { Accumulator } from "../nn/optim/accumulate.ts";
 import { clipEach, clipGlobal } from "../nn/optim/clip.ts";
@@ -13,7 +14,7 @@ import { type Compiled1, compile, type Host, item } from "../tape/trace.ts";
 export interface Learner {
   readonly method: Method;
   /** The method's options. */
-  readonly options: object;
+  readonly options: OptionValues<OptionTable>;
   readonly parts: Parts;
   readonly optimizer: Optimizer;
   /** Longest gradient: of each parameter, or of all together. */
