@@ -27,3 +27,17 @@ export class ImageError extends Error {
     this.reason = reason;
   }
 }
+
+/** Pictures of more pixels are refused: a few bytes can ask for gigabytes. The same bound as Pillow's. */
+export const MAX_PIXELS = 89_478_485;
+
+/** Throws if a picture has no pixels or too many. */
+export function checkPixels(width: number, height: number): void {
+  if (width < 1 || height < 1) throw new Error(`a picture of ${width} x ${height} pixels`);
+  if (width * height > MAX_PIXELS) {
+    const millions = (pixels: number) => (pixels / 1e6).toFixed(1);
+    throw new Error(
+      `a picture of ${width} x ${height} = ${millions(width * height)} megapixels: expected at most ${millions(MAX_PIXELS)}; a smaller copy would do`,
+    );
+  }
+}

@@ -25,6 +25,9 @@ export type Uniform = () => number;
 /** The data's own half of the key, so that no stream of the tape repeats one of these. */
 const DATA = 1;
 
+/** Streams of the data pipeline: view i of a picture draws from `view + i`. */
+export const streams = { view: 0, batch: 1 << 16, shuffle: 2 << 16, replace: 3 << 16 };
+
 /** The stream that belongs to (seed, stream, epoch, index). Draws have 32 bits. */
 export function randomStream(seed: number, stream: number, epoch: number, index: number): Uniform {
   const counter = Uint32Array.of(0, stream, epoch, index);
