@@ -1,13 +1,12 @@
 // The command stream and its barriers. Each command is its opcode, its length in words and its arguments; every thread walks
 // the whole stream and takes its share of each command. What must be finished before the next command may read it is followed
 // by a barrier. A kernel gets (arguments, this thread, how many threads, scratch): scratch is SCRATCH bytes of the thread's own.
+import { ARRIVED, FAILED, PASSED } from "./control";
+import { conv } from "./conv";
+import { convWeightGrad } from "./conv-weight";
 import { elementwise } from "./elementwise";
-import { BARRIER, ELEMENTWISE, END, SKIP } from "./opcodes";
-
-// The control block, in words. workers.ts has the same.
-const ARRIVED: usize = 16; // threads that wait at the present barrier
-const PASSED: usize = 80; // barriers passed so far, changed also when a thread fails; on a cache line of its own
-const FAILED: usize = 144; // not 0: some thread cannot go on
+import { matmul, sumParts } from "./matmul";
+import { BARRIER, CONV, CONV_WEIGHT_GRAD, ELEMENTWISE, END, MATMUL, SKIP, SUM_PARTS } from "./opcodes";
 
 /** Looks at a barrier this often before it sleeps. */
 const SPINS: u32 = 2000;
@@ -39,6 +38,18 @@ export function run(stream: usize, thread: u32, threads: u32, scratch: usize, co
         break;
       case ELEMENTWISE:
         elementwise(args, thread, threads, scratch);
+        break;
+      case MATMUL:
+        matmul(args, thread, threads, scratch);
+        break;
+      case SUM_PARTS:
+        sumParts(args, thread, threads, scratch);
+        break;
+      case CONV:
+        conv(args, thread, threads, scratch);
+        break;
+      case CONV_WEIGHT_GRAD:
+        convWeightGrad(args, thread, threads, scratch);
         break;
       default:
         unreachable();

@@ -1,0 +1,132 @@
+// A program on the wasm backend: where its buffers are, its command stream, and one run of it.
+import type { Buffer, Program } from "../../tape/program.ts";
+import { size } from "../../tape/shape.ts";
+import type { Executable } from "../backend.ts";
+import { Emitter } from "./emitter.ts";
+import { encoders } from "./encoders.ts";
+import type { Memory } from "./memory.ts";
+import type { Storage } from "./storage.ts";
+
+/** Runs something when its turn has come, with a function that makes the threads walk a stream. */
+export type InTurn = <T>(work: (walk: (stream: number) => Promise<void>) => Promise<T>) => Promise<T>;
+
+const ALIGN = 64;
+const NOWHERE = 2 ** 40; // an address behind all memory
+const aligned = (bytes: number) => Math.ceil(bytes / ALIGN) * ALIGN;
+
+export class WasmExecutable implements Executable {
+  readonly arenaBytes: number;
+  readonly steps: number;
+  readonly #program: Program;
+  readonly #memory: Memory;
+  readonly #storage: Storage;
+  readonly #inTurn: InTurn;
+  readonly #fixed = new Map<Buffer, number>(); // addresses of parameters and arrays
+  readonly #inputs = new Map<Buffer, number>(); // offsets behind the arena's start
+  readonly #slots: Buffer[][] = []; // buffers of each input
+  readonly #temporaries: number; // offset of temporaries
+  readonly #streamBytes: number;
+  #stream: { address: number; arena: number } | undefined;
+  #running = false;
+  #disposed = false;
+
+  constructor(program: Program, memory: Memory, storage: Storage, inTurn: InTurn) {
+    this.#program = program;
+    this.#memory = memory;
+    this.#storage = storage;
+    this.#inTurn = inTurn;
+    this.steps = program.steps.length;
+    let at = aligned(4 * program.arena);
+    for (const buffer of program.buffers) {
+      if (buffer.kind !== "input") continue;
+      this.#inputs.set(buffer, at);
+      (this.#slots[buffer.slot as number] ??= []).push(buffer);
+      at += aligned(4 * buffer.size);
+    }
+    this.#temporaries = at;
+    try {
+      this.#take();
+      // Sizes do not depend on where the arena is, so a first encoding tells them and checks that every step has a kernel.
+      const measure = this.#encode(0, NOWHERE);
+      this.#streamBytes = 4 * measure.words.length;
+      this.arenaBytes = at + measure.temporaryBytes;
+      storage.checkArena(this.arenaBytes);
+    } catch (error) {
+      this.dispose();
+      throw error;
+    }
+  }
+
+  /** Puts parameters and arrays into the shared memory. */
+  #take(): void {
+    for (const buffer of this.#program.buffers) {
+      if (buffer.parameter) this.#fixed.set(buffer, this.#storage.takeParameter(buffer.parameter));
+      else if (buffer.data) this.#fixed.set(buffer, this.#storage.takeArray(buffer.data));
+    }
+  }
+
+  #address(buffer: Buffer, arena: number): number {
+    if (buffer.kind === "arena") return arena + 4 * (buffer.offset as number);
+    if (buffer.kind === "input") return arena + (this.#inputs.get(buffer) as number);
+    return this.#fixed.get(buffer) as number;
+  }
+
+  #encode(stream: number, arena: number): { words: Uint32Array; temporaryBytes: number } {
+    const out = new Emitter({ stream, temporaries: arena + this.#temporaries, address: (buffer) => this.#address(buffer, arena) });
+    for (const step of this.#program.steps) {
+      const encode = encoders[step.op];
+      if (!encode) throw new TypeError(`Cannot run "${step.op}" on the wasm backend: it has no kernel there`);
+      encode(step, out);
+      out.nextStep();
+    }
+    return { words: out.finish(), temporaryBytes: out.temporaryBytes };
+  }
+
+  /** Writes the stream, again when the arena has moved. */
+  #place(): { address: number; arena: number } {
+    const arena = this.#storage.arena(this.arenaBytes);
+    if (this.#stream?.arena === arena) return this.#stream;
+    const address = this.#stream?.address ?? this.#memory.allocate(this.#streamBytes);
+    const { words } = this.#encode(address, arena);
+    this.#memory.words(address, words.length).set(words);
+    this.#stream = { address, arena };
+    return this.#stream;
+  }
+
+  async run(inputs: readonly Float32Array[]): Promise<Float32Array[]> {
+    return this.#inTurn(async (walk) => {
+      if (this.#disposed) throw new Error("Cannot run a program that has been disposed of");
+      const { address, arena } = this.#place();
+      for (const { parameter } of this.#program.buffers) if (parameter) this.#storage.refresh(parameter);
+      for (const [slot, buffers] of this.#slots.entries()) {
+        for (const buffer of buffers ?? []) this.#memory.floats(this.#address(buffer, arena), buffer.size).set(inputs[slot]);
+      }
+      this.#running = true;
+      try {
+        await walk(address);
+      } finally {
+        this.#running = false;
+        if (this.#disposed) this.#release();
+      }
+      return this.#program.outputs.map(
+        ({ buffer, offset, shape }) => new Float32Array(this.#memory.floats(this.#address(buffer, arena) + 4 * offset, size(shape))),
+      );
+    });
+  }
+
+  /** Frees the program's memory, after the run that is under way. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    if (!this.#running) this.#release();
+  }
+
+  #release(): void {
+    for (const buffer of this.#fixed.keys()) {
+      if (buffer.parameter) this.#storage.dropParameter(buffer.parameter);
+      else if (buffer.data) this.#storage.dropArray(buffer.data);
+    }
+    this.#fixed.clear();
+    if (this.#stream) this.#memory.release(this.#stream.address);
+  }
+}
