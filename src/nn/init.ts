@@ -35,7 +35,9 @@ export function initialize(target: Parameter, init: Initializer): void {
 function draw(f: (random: Random) => number): Initializer {
   return (shape, random) => {
     const stream = random();
-    return Float32Array.from({ length: size(shape) }, () => f(stream));
+    const data = new Float32Array(size(shape));
+    for (let i = 0; i < data.length; i++) data[i] = f(stream);
+    return data;
   };
 }
 

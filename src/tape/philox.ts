@@ -37,6 +37,7 @@ export class Random {
   readonly #step: number;
   readonly #words = new Uint32Array(4);
   #drawn = 0;
+  #spare: number | undefined;
 
   constructor(seed: number, stream: number, step = 0) {
     this.#seed = seed;
@@ -61,9 +62,14 @@ export class Random {
     return Math.floor((this.word() / 4294967296) * n);
   }
 
-  /** Standard normal, by Box and Muller's transform. */
+  /** Standard normal, by Box and Muller's transform, which gives two at a time. */
   normal(): number {
+    const spare = this.#spare;
+    this.#spare = undefined;
+    if (spare !== undefined) return spare;
     const radius = Math.sqrt(-2 * Math.log(1 - this.uniform()));
-    return radius * Math.cos(2 * Math.PI * this.uniform());
+    const angle = 2 * Math.PI * this.uniform();
+    this.#spare = radius * Math.sin(angle);
+    return radius * Math.cos(angle);
   }
 }

@@ -1,0 +1,101 @@
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { backboneError, backbones, makeBackbone } from "../../src/models/backbone.ts";
+import { ResNet, resnets } from "../../src/models/resnet.ts";
+import { ViT, vits } from "../../src/models/vit.ts";
+import { Buffer, type Module } from "../../src/nn/module.ts";
+import type { Tensor } from "../../src/tape/tensor.ts";
+import { compile } from "../../src/tape/trace.ts";
+import { fill } from "../fill.ts";
+import { reference } from "../support.ts";
+
+const weights = (module: Module) => module.parameters().reduce((sum, p) => sum + (p instanceof Buffer ? 0 : p.size), 0);
+
+/** Official counts: torchvision without fc, and the DINO repository without head (224 px). */
+const counts: [string, number][] = [
+  ["resnet18", 11_176_512],
+  ["resnet50", 23_508_032],
+  ["vit-tiny-16", 5_524_416],
+  ["vit-tiny-8", 5_526_720],
+  ["vit-small-16", 21_665_664],
+];
+for (const [name, count] of counts) {
+  test(`${name} has ${count} weights, as the official model`, () => assert.is(weights(makeBackbone(name, { seed: 1 })), count));
+}
+
+test("a CIFAR ResNet-18 with ten classes has the published 11,173,962 weights", () => {
+  assert.is(weights(new ResNet({ ...resnets.resnet18, cifarStem: true, classes: 10 })), 11_173_962);
+});
+
+test("a width multiplies every channel count", () => {
+  const narrow = makeBackbone("resnet18-cifar-w0.25", { seed: 1 });
+  assert.is(narrow.features, 128);
+  assert.equal(narrow.state().get("conv1.weight")?.shape, [16, 3, 3, 3]);
+  assert.equal(narrow.state().get("layer4.1.conv2.weight")?.shape, [128, 128, 3, 3]);
+});
+
+test("the same seed gives the same backbone, another seed another", () => {
+  const conv = (seed: number) => makeBackbone("resnet18-cifar-w0.25", { seed }).state().get("conv1.weight");
+  assert.equal(conv(1), conv(1));
+  assert.not.equal(conv(1), conv(2));
+});
+
+test("every listed backbone is one that can be made, and its name is understood with a width where it may have one", () => {
+  for (const { name } of backbones()) assert.is(backboneError(name), undefined, name);
+  assert.is(backboneError("resnet34-w0.5"), undefined);
+  assert.match(backboneError("resnet18-w0.1") ?? "", /^Cannot make "resnet18-w0\.1": expected a width/);
+  assert.match(backboneError("vit-tiny-16-w2") ?? "", /^Unknown backbone/);
+  assert.throws(() => makeBackbone("resnet19"), /^Unknown backbone "resnet19"$/);
+});
+
+test("features, maps and attention have the shapes that are promised", async () => {
+  const x = fill("x", [2, 24, 16, 3], "input");
+  for (const name of ["resnet18-cifar-w0.25", "vit-tiny-8"]) {
+    const model = name.startsWith("vit") ? new ViT({ dim: 24, depth: 2, heads: 3, patch: 8, size: 16 }) : makeBackbone(name, { seed: 1 });
+    const shapes = await compile(
+      (t: Tensor) => ({ y: model.forward(t), map: model.map(t), attention: model.attention?.(t) }),
+      reference,
+    )(x);
+    assert.equal(shapes.y.shape, [2, model.features]);
+    assert.equal(shapes.map.shape, name.startsWith("vit") ? [2, 3, 2, 24] : [2, 3, 2, 128]);
+    assert.equal(shapes.attention?.shape, name.startsWith("vit") ? [2, 3, 3, 2] : undefined);
+  }
+});
+
+test("a size that the patch does not divide is refused with sizes that would do", () => {
+  assert.throws(
+    () => makeBackbone("vit-tiny-16", { size: 100 }),
+    /^Cannot cut images of 100 x 100 into patches of 16: expected a size such as 96 or 112$/,
+  );
+  assert.throws(
+    () => makeBackbone("vit-tiny-16", { size: 9 }),
+    /^Cannot cut images of 9 x 9 into patches of 16: expected a size such as 16$/,
+  );
+});
+
+test("an image smaller than a patch is refused", async () => {
+  const model = new ViT({ dim: 8, depth: 1, heads: 2, patch: 8, size: 16 });
+  try {
+    await compile((t: Tensor) => model.forward(t), reference)(fill("x", [1, 7, 16, 3]));
+    assert.unreachable();
+  } catch (error) {
+    assert.match((error as Error).message, /^Cannot cut images of 7 x 16 into patches of 8: expected at least 8 x 8$/);
+  }
+});
+
+test("drop path grows from nothing in the first block to its rate in the last", () => {
+  const model = new ViT({ ...vits["vit-tiny-16"], dropPath: 0.11 });
+  assert.equal(
+    model.blocks.map(({ drop }) => drop.rate.toFixed(2)),
+    Array.from({ length: 12 }, (_, i) => (0.01 * i).toFixed(2)),
+  );
+});
+
+test("blocks with a zeroed last norm begin as the identity", async () => {
+  const model = new ResNet({ block: "basic", layers: [2, 1, 1, 1], width: 0.25, cifarStem: true, zeroInitResidual: true });
+  const x = fill("x", [2, 9, 9, 3], "input");
+  const { stem, layer1 } = await compile((t: Tensor) => model.stages(t), reference)(x);
+  assert.equal(layer1.data, stem.data);
+});
+
+test.run();
