@@ -1,6 +1,6 @@
 // Gradient of a convolution's weight, dw[o, tap, c] = sum over pixels of g[pixel, o] x[pixel stride + tap, c]: a product of
 // [o, pixels] and [pixels, taps c]. The pixels are the long axis: they are cut into chunks, whose sums sumParts adds in order.
-import { BLOCK_ROWS, block, DEPTH, FREE, multiply, PACKED_A, PACKED_B, PANEL, setOut, setRun } from "./gemm";
+import { BLOCK_ROWS, block, DEPTH, FREE, multiply, PACKED_A, PACKED_B, PANEL, placePairs, placePanels } from "./gemm";
 import { packPairs } from "./pack";
 
 /** Arguments of the command. Steps are in bytes; a pixel's step is all of its channels. */
@@ -51,14 +51,10 @@ function tile(p: WeightGrad, group: u32, chunk: u32, top: u32, bottom: u32, left
   const begin = <u32>(pixels * chunk / p.chunks), end = <u32>(pixels * (chunk + 1) / p.chunks);
   const blocks = (end - begin + DEPTH - 1) / DEPTH;
   work.columns = right - left;
-  work.runs = 1;
-  work.aStep = 8;
-  work.b = scratch + PACKED_B;
-  work.bStep = 64;
   for (let i: u32 = 0; i < blocks; i++) {
     const first = begin + <u32>(<u64>(end - begin) * i / blocks), last = begin + <u32>(<u64>(end - begin) * (i + 1) / blocks);
     work.length = last - first;
-    work.bPanel = <usize>work.length << 6;
+    placePanels(scratch, scratch + PACKED_B);
     work.accumulate = i > 0;
     placePixels(p, first, work.length, group, scratch);
     packTaps(p, left, right, scratch);
@@ -66,10 +62,8 @@ function tile(p: WeightGrad, group: u32, chunk: u32, top: u32, bottom: u32, left
       work.rows = min(BLOCK_ROWS, bottom - row);
       const g = <usize>p.g + (<usize>(first * p.channels + channel + row) << 2);
       packPairs(g, <usize>p.channels << 2, 4, work.length, work.rows, scratch + PACKED_A);
-      for (let r: u32 = 0; r < work.rows; r++) {
-        setRun(scratch, 1, r, 0, scratch + PACKED_A + (<usize>(r >> 1) * work.length << 3) + (<usize>(r & 1) << 2));
-        setOut(scratch, r, <usize>p.out + (<usize>((chunk * p.channels + channel + row + r) * width + left) << 2));
-      }
+      const out = <usize>p.out + (<usize>((chunk * p.channels + channel + row) * width + left) << 2);
+      placePairs(scratch, scratch + PACKED_A, out, <usize>width << 2);
       multiply(scratch);
     }
   }

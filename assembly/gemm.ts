@@ -70,6 +70,36 @@ export function setRun(scratch: usize, runs: u32, row: u32, run: u32, address: u
   if (!(row & 1)) store<u32>(at, <u32>address);
 }
 
+/** Rows of A where they lie, `aRow` bytes apart, and rows of C. */
+export function placeRows(scratch: usize, a: usize, aRow: usize, c: usize, cRow: usize): void {
+  const work = block(scratch);
+  work.runs = 1;
+  work.aStep = 4;
+  for (let row: u32 = 0; row < work.rows; row++, a += aRow, c += cRow) {
+    setRun(scratch, 1, row, 0, a);
+    setOut(scratch, row, c);
+  }
+}
+
+/** Rows of A that packPairs has written, and rows of C. */
+export function placePairs(scratch: usize, a: usize, c: usize, cRow: usize): void {
+  const work = block(scratch), pair = <usize>work.length << 3;
+  work.runs = 1;
+  work.aStep = 8;
+  for (let row: u32 = 0; row < work.rows; row++, c += cRow) {
+    setRun(scratch, 1, row, 0, a + <usize>(row >> 1) * pair + (<usize>(row & 1) << 2));
+    setOut(scratch, row, c);
+  }
+}
+
+/** Panels of B that packB has written or will write: [panel][length][16]. */
+export function placePanels(scratch: usize, b: usize): void {
+  const work = block(scratch);
+  work.b = b;
+  work.bStep = 64;
+  work.bPanel = <usize>work.length << 6;
+}
+
 /** C (+)= A B as the block at the start of `scratch` says. */
 export function multiply(scratch: usize): void {
   const work = block(scratch), rows = work.rows, runs = work.runs, spare = scratch + SPARE;

@@ -1,7 +1,7 @@
 // C[m, n] = A[m, k] B[k, n], batched, operands with any steps (a transpose is a swap of steps). Cut into tiles of rows x columns x
 // chunk of k; a tile belongs to one thread. With more than one chunk, C is [chunks, m, n] and sumParts adds the chunks in order.
 import { elementwiseTile } from "./elementwise";
-import { BLOCK_ROWS, block, DEPTH, FREE, multiply, PACKED_A, PACKED_B, PANEL, setOut, setRun } from "./gemm";
+import { BLOCK_ROWS, block, DEPTH, FREE, multiply, PACKED_A, PACKED_B, PANEL, placePairs, placePanels, placeRows } from "./gemm";
 import { packB, packPairs } from "./pack";
 
 /** Up to so many rows, panels of B are read where they lie: copying them would cost more than it saves. */
@@ -54,7 +54,6 @@ function tile(p: Matmul, index: u32, chunk: u32, top: u32, bottom: u32, left: u3
   const begin = <u32>(<u64>p.k * chunk / p.chunks), end = <u32>(<u64>p.k * (chunk + 1) / p.chunks);
   const blocks = (end - begin + DEPTH - 1) / DEPTH, work = block(scratch);
   work.columns = columns;
-  work.runs = 1;
   for (let i: u32 = 0; i < blocks; i++) {
     const k0 = begin + (end - begin) * i / blocks, k1 = begin + (end - begin) * (i + 1) / blocks;
     work.length = k1 - k0;
@@ -80,24 +79,20 @@ function placeB(p: Matmul, b: usize, rows: u32, scratch: usize): void {
     work.bStep = p.bK;
     work.bPanel = 64;
   } else {
-    work.b = scratch + PACKED_B;
-    work.bStep = 64;
-    work.bPanel = <usize>work.length << 6;
+    placePanels(scratch, scratch + PACKED_B);
     packB(b, p.bK, p.bColumn, work.length, work.columns, work.b, work.bPanel);
   }
 }
 
 /** Rows of A and C for the block: where they lie, or a copy in pairs if k is not contiguous. */
 function placeA(p: Matmul, a: usize, c: usize, scratch: usize): void {
-  const work = block(scratch), packed = p.aK != 4;
-  if (packed) packPairs(a, p.aK, p.aRow, work.length, work.rows, scratch + PACKED_A);
-  work.aStep = packed ? 8 : 4;
-  const pair = <usize>work.length << 3;
-  for (let row: u32 = 0; row < work.rows; row++) {
-    const from = packed ? scratch + PACKED_A + <usize>(row >> 1) * pair + (<usize>(row & 1) << 2) : a + <usize>row * p.aRow;
-    setRun(scratch, 1, row, 0, from);
-    setOut(scratch, row, c + (<usize>row * p.n << 2));
+  const work = block(scratch), cRow = <usize>p.n << 2;
+  if (p.aK == 4) {
+    placeRows(scratch, a, p.aRow, c, cRow);
+    return;
   }
+  packPairs(a, p.aK, p.aRow, work.length, work.rows, scratch + PACKED_A);
+  placePairs(scratch, scratch + PACKED_A, c, cRow);
 }
 
 /** y[rows, n] = the sum of parts[count, rows, n] in order. Tiles of 64 rows. args: parts, y, count, rows, n, epilogue or 0 */
