@@ -1,4 +1,5 @@
 // The table of commands, and one turn of the command line.
+import type { RequestError } from "../src/train/options.ts";
 import { type Command, command, type Invocation, parse, UsageError } from "./command.ts";
 import completions, { candidates } from "./completions.ts";
 import data from "./data.ts";
@@ -42,7 +43,7 @@ export async function autodidact(words: readonly string[], terminal: Terminal): 
     if (terminal.stop.aborted && !(reason instanceof Interrupted)) return 0; // the reader went away
     report(error, words.includes("--verbose"), terminal);
     if (reason instanceof Interrupted) return reason.code;
-    return error instanceof UsageError ? 2 : 1;
+    return error instanceof UsageError || isRequestError(error) ? 2 : 1;
   }
 }
 
@@ -78,11 +79,21 @@ function unknownCommand(typed: string): UsageError {
   return new UsageError(`Unknown ${kind} "${typed}"`, `${near} \`autodidact help\` lists all ${kind}s`.trim());
 }
 
+/** What `src/train` throws when a run was asked for that cannot be meant. Told by its name: the class comes with the whole library. */
+const isRequestError = (error: unknown): error is RequestError => error instanceof Error && error.name === "RequestError";
+
+/** What would do: the error's own tip, or the names nearest to the one asked for. */
+function tipOf(error: Error): string {
+  if ("tip" in error && typeof error.tip === "string") return error.tip;
+  if (!isRequestError(error) || !error.known.length) return "";
+  return [didYouMean(error.asked, error.known), `known: ${error.known.join(", ")}`].filter(Boolean).join(" ");
+}
+
 /** `error: what` and `  tip: what would do`, on stderr. */
 function report(thrown: unknown, verbose: boolean, terminal: Terminal): void {
   const paint = colors(colorful(terminal.err, terminal.env));
   const error = thrown instanceof Error ? thrown : new Error(String(thrown));
-  const tip = "tip" in error && typeof error.tip === "string" ? error.tip : "";
+  const tip = tipOf(error);
   terminal.err.write(`${paint.error("error")}: ${error.message.trimEnd()}\n`);
   if (tip) terminal.err.write(`  ${paint.command("tip")}: ${tip}\n`);
   if (verbose && error.stack) terminal.err.write(`${paint.example(error.stack)}\n`);

@@ -17,22 +17,22 @@ const sets = {
 export default command({
   name: "data",
   summary: "Fetch a set of pictures to try things on",
-  args: { name: { help: "cifar10 or fashion-mnist; without it, all are listed", optional: true, choices: Object.keys(sets) } },
+  args: { set: { help: "cifar10 or fashion-mnist; without it, all are listed", optional: true, choices: Object.keys(sets) } },
   flags: {
     out: { type: "path", value: "folder", otherwise: "data/<name>", help: "Where to put it" },
     json: { type: "boolean", help: "Print one JSON object" },
   },
   examples: ["autodidact data cifar10"],
   async run({ args, flags, print, printJson, note, colors, terminal }) {
-    if (args.name === undefined) {
+    if (args.set === undefined) {
       if (flags.json) return printJson({ sets: Object.entries(sets).map(([name, { about }]) => ({ name, about })) });
       for (const [name, { about }] of Object.entries(sets)) print(`${colors.command(name.padEnd(15))}${about}`);
       return;
     }
-    const { folder, fetch } = sets[args.name as keyof typeof sets];
+    const { folder, fetch } = sets[args.set as keyof typeof sets];
     const out = flags.out ?? join("data", folder);
     const written = await (await fetch())(out, { signal: terminal.stop, note });
-    if (flags.json) printJson({ name: args.name, folder: out, written });
-    else print(written ? `${args.name} is in ${out}` : `${args.name} is in ${out} already`);
+    if (flags.json) printJson({ name: args.set, folder: out, written });
+    else print(written ? `${args.set} is in ${out}` : `${args.set} is in ${out} already`);
   },
 });

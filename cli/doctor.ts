@@ -19,7 +19,8 @@ export default command({
     line("cpu", `${chip.model}, ${chip.threads} threads`);
     line("features", chip.features.join(" ") || "unknown");
     line("memory", `${bytes(room.availableBytes)} of ${bytes(room.totalBytes)} free`);
-    line("kernels", report.kernels);
+    const { build, why, threads } = report.kernels;
+    line("kernels", build ? `${build}, ${threads} threads: ${why}` : `none: ${why}`);
     line("gpu", report.gpu.adapter ?? `none: ${report.gpu.reason}`);
   },
 });
@@ -67,6 +68,27 @@ function memory() {
   return { totalBytes, availableBytes: Math.min(totalBytes, process.availableMemory?.() ?? os.freemem()) };
 }
 
+interface Kernels {
+  build?: string;
+  /** Why this build, or why there is none. */
+  why: string;
+  threads?: number;
+  memoryBytes?: number;
+}
+
+/** Starts the WebAssembly backend, as training would, and stops it again. */
+async function kernels(): Promise<Kernels> {
+  const { WasmBackend } = await import("../src/backend/wasm.ts");
+  try {
+    const backend = await WasmBackend.open();
+    const { build, why, threads, memoryLargest } = backend.describe();
+    await backend.close();
+    return { build, why, threads, memoryBytes: memoryLargest };
+  } catch (error) {
+    return { why: (error as Error).message };
+  }
+}
+
 interface Gpu {
   adapter?: string;
   /** Why there is none. */
@@ -94,8 +116,4 @@ async function entry(): Promise<GPU | undefined> {
   const name = "webgpu"; // not a literal in the import: the package may be missing when this is compiled
   const dawn = await import(name).catch(() => undefined);
   return dawn?.create([]);
-}
-
-async function kernels(): Promise<string> {
-  return "";
 }

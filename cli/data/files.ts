@@ -30,14 +30,15 @@ export async function execute(program: string, args: readonly string[], folder: 
       said = (said + text).slice(-4000);
     });
     child.on("error", (error) => reject(signal.aborted ? signal.reason : new Error(`Cannot run ${program}: ${error.message}`)));
-    child.on("close", (code) => {
+    child.on("close", (code, killed) => {
       const last =
         said
           .trim()
           .split("\n")
           .findLast((line) => /err|E:|fatal/i.test(line)) ?? said.trim().split("\n").at(-1);
       if (code === 0) resolve();
-      else reject(signal.aborted ? signal.reason : new Error(`${program} ${args.join(" ")} failed with code ${code}: ${last}`));
+      else
+        reject(signal.aborted ? signal.reason : new Error(`${program} ${args.join(" ")} ended with ${killed ?? `code ${code}`}: ${last}`));
     });
   });
 }

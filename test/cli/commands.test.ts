@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { commands } from "../../cli/commands.ts";
@@ -89,6 +90,24 @@ test("a reader that goes away is no error", async () => {
   const { code, err } = await run("data cifar10 --out no/such/folder", { stop });
   assert.is(code, 0);
   assert.not.match(err, /error/);
+});
+
+/** Files that are loaded before a command runs. */
+function loaded(file: string, found = new Set<string>()): Set<string> {
+  if (found.has(file)) return found;
+  found.add(file);
+  const imports = readFileSync(file, "utf8").matchAll(/^import\s+(?!type\s)[^;]*?from\s+"(\.[^"]+)"/gm);
+  for (const [, from] of imports) loaded(join(dirname(file), from), found);
+  return found;
+}
+
+test("help loads nothing of the library, so that it stays quick", () => {
+  const files = [...loaded(join("cli", "main.ts"))];
+  assert.ok(files.length > commands.length);
+  assert.equal(
+    files.filter((file) => !file.startsWith("cli")),
+    [],
+  );
 });
 
 test.run();
