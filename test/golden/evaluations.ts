@@ -2,10 +2,11 @@
 import { accuracy, type Features, nearest, normalizeRows, votes } from "../../src/evaluate/knn.ts";
 import { ViT, vits } from "../../src/models/vit.ts";
 import { Linear } from "../../src/nn/linear.ts";
+import { smoothLabels } from "../../src/nn/loss.ts";
 import { withContext } from "../../src/nn/module.ts";
 import { BatchNorm } from "../../src/nn/norm.ts";
 import { concat } from "../../src/tape/ops/move.ts";
-import { oneHot, softCrossEntropy } from "../../src/tape/ops/reduce.ts";
+import { softCrossEntropy } from "../../src/tape/ops/reduce.ts";
 import type { Shape } from "../../src/tape/shape.ts";
 import type { Tensor } from "../../src/tape/tensor.ts";
 import { compile, type Host } from "../../src/tape/trace.ts";
@@ -165,9 +166,7 @@ const maeClassifier: Runner = async (golden, check, backend) => {
     (x, label) => {
       const pooled = model.pooled(x);
       const logits = (model.head as Linear).forward(pooled);
-      const soft = oneHot(label, classes)
-        .mul(1 - smoothing)
-        .add(smoothing / classes);
+      const soft = smoothLabels(label, classes, smoothing);
       return { features: pooled, logits, loss: softCrossEntropy(logits, soft) };
     },
     [image, labels],
