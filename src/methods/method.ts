@@ -31,7 +31,8 @@ export interface Losses {
 /** Makes a fresh, initialised backbone each time it is called. `dropPath`: stochastic depth, where the backbone has it. */
 export type MakeBackbone = (options?: { dropPath?: number }) => Backbone;
 
-export interface Method<T extends OptionTable = OptionTable, P extends Parts = Parts> {
+/** A method with the types of its options and parts. */
+export interface TypedMethod<T extends OptionTable, P extends Parts> {
   readonly name: string;
   /** One sentence for `autodidact methods`. */
   readonly summary: string;
@@ -62,5 +63,8 @@ export interface Method<T extends OptionTable = OptionTable, P extends Parts = P
   encoder(parts: P): Backbone;
 }
 
+/** Any method. */
+export interface Method extends TypedMethod<OptionTable, Parts> {}
+
 /** Types a method by its own options and parts. */
-export const method = <const T extends OptionTable, P extends Parts>(definition: Method<T, P>): Method<T, P> => definition;
+export const method = <const T extends OptionTable, P extends Parts>(definition: TypedMethod<T, P>): TypedMethod<T, P> => definition;

@@ -32,9 +32,12 @@ export interface ScaleOption extends Described<readonly [number, number]> {
 export type Option = NumberOption | FlagOption | ChoiceOption | ScaleOption;
 export type OptionTable = Readonly<Record<string, Option>>;
 
-/** The values of a table of options; of a table that is not known, any object. */
+/** A value that an option may have. */
+export type OptionValue = number | boolean | string | readonly number[];
+
+/** The values of a table of options. */
 export type OptionValues<T extends OptionTable> = string extends keyof T
-  ? object
+  ? Readonly<Record<string, OptionValue>>
   : { readonly [K in keyof T]: T[K] extends Described<infer V> ? V : never };
 
 type Bounds = Pick<NumberOption, "min" | "max" | "above" | "below">;

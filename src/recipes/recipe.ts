@@ -11,7 +11,7 @@ export type RecipeOptimizer = OptimizerSpec & {
   /** What gets no weight decay and no trust ratio: nothing, or biases and vectors (the scales and shifts of norms). */
   except: "nothing" | "vectors";
   /** Longest gradient: of each parameter, or of all together. */
-  clip?: { readonly norm: number; readonly of: "each" | "all" };
+  gradientClip?: { readonly norm: number; readonly of: "each" | "all" };
 };
 
 /** How rate and weight decay change over the run. */
