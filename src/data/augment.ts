@@ -101,12 +101,10 @@ function drawJitter(step: Extract<Step, { step: "jitter" }>, uniform: Uniform): 
   return Array.from(order, (i) => drawn[i]).filter((action) => action !== undefined);
 }
 
-const centered = (width: number, height: number, w: number, h: number): Box => ({
-  top: roundHalfEven((height - h) / 2),
-  left: roundHalfEven((width - w) / 2),
-  height: h,
-  width: w,
-});
+function centered(width: number, height: number, size: number): Box {
+  if (width < size || height < size) throw new RangeError(`Cannot cut ${size} x ${size} out of the middle of ${width} x ${height} pixels`);
+  return { top: roundHalfEven((height - size) / 2), left: roundHalfEven((width - size) / 2), height: size, width: size };
+}
 
 /** Where the draws of one view of one picture come from. `batch` is shared by all pictures of a step. */
 export interface Streams {
@@ -130,7 +128,7 @@ export function draw(view: ViewSpec, width: number, height: number, { picture, b
       const [w, h] = width <= height ? [to, Math.trunc((to * height) / width)] : [Math.trunc((to * width) / height), to];
       if (w !== width || h !== height) crop({ top: 0, left: 0, height, width }, w, h, interpolation);
     },
-    centerCrop: () => crop(centered(width, height, view.size, view.size), view.size, view.size, "nearest"),
+    centerCrop: () => crop(centered(width, height, view.size), view.size, view.size, "nearest"),
     centralCrop({ proportion, interpolation }) {
       const side = roundHalfEven(proportion * Math.min(width, height));
       crop(
@@ -143,14 +141,11 @@ export function draw(view: ViewSpec, width: number, height: number, { picture, b
     flip: () => actions.push(["flip"]),
     jitter: (step) => actions.push(...drawJitter(step, picture)),
     grayscale: () => actions.push(["grayscale"]),
-    blur: ({ sigma, kernel }) => actions.push(["blur", between(picture, sigma[0], sigma[1]), kernel]),
+    blur: (step) => actions.push(["blur", between(step.batch ? batch : picture, step.sigma[0], step.sigma[1]), step.kernel]),
     solarize: ({ threshold }) => actions.push(["solarize", threshold]),
   };
   for (const step of view.steps) {
-    const shared = step.step === "blur" && step.batch ? between(batch, step.sigma[0], step.sigma[1]) : undefined;
-    if ("p" in step && step.p < 1 && picture() >= step.p) continue;
-    if (step.step === "blur" && shared !== undefined) actions.push(["blur", shared, step.kernel]);
-    else (steps[step.step] as (step: Step) => void)(step);
+    if (!("p" in step) || step.p >= 1 || picture() < step.p) (steps[step.step] as (step: Step) => void)(step);
   }
   return actions;
 }
@@ -177,7 +172,7 @@ export class Augmenter {
         this.memory.release(mark);
       } else if (view.arithmetic !== "pillow") {
         const floats = this.tensors[view.arithmetic];
-        floats.normalize(run(floats, floats.from(picture), actions), view, outputs[i]);
+        floats.normalize(run(floats, ...floats.open(picture, actions)), view, outputs[i]);
       }
     }
   }

@@ -1,6 +1,6 @@
 // The operations on float32 pictures in [0, 1]: TensorFlow's definitions, as SimCLR and BYOL use them, and torchvision's for
 // tensors. Sums are float64, results are rounded to float32 once an operation.
-import type { Operations } from "./augment.ts";
+import type { Action, Operations } from "./augment.ts";
 import type { Box, Picture } from "./picture.ts";
 import type { Arithmetic, Interpolation, ViewSpec } from "./views.ts";
 
@@ -141,6 +141,14 @@ export class FloatArithmetic implements Operations<FloatPicture> {
     return { width, height, data: Float32Array.from(data, (value) => value / 255) };
   }
 
+  /** The picture as floats, cut to the box of a crop if that comes first, and the actions that remain. */
+  open(picture: Picture, actions: readonly Action[]): [FloatPicture, readonly Action[]] {
+    const [first, ...rest] = actions;
+    if (first?.[0] !== "crop") return [this.from(picture), actions];
+    const [, box, width, height, interpolation] = first;
+    return [this.from(cut(picture, box)), [["crop", { ...box, top: 0, left: 0 }, width, height, interpolation], ...rest]];
+  }
+
   /** Each pixel through `color`, clamped. */
   private map(x: FloatPicture, color: (r: number, g: number, b: number) => readonly [number, number, number]): FloatPicture {
     const data = new Float32Array(x.data.length);
@@ -243,11 +251,12 @@ export class FloatArithmetic implements Operations<FloatPicture> {
   }
 }
 
-function cut(x: FloatPicture, { top, left, width, height }: Box): FloatPicture {
-  const data = new Float32Array(width * height * 3);
+/** A copy of a rectangle. */
+function cut<T extends Picture | FloatPicture>(x: T, { top, left, width, height }: Box): T {
+  const data = x.data.slice(0, width * height * 3);
   for (let row = 0; row < height; row++) {
     const from = ((top + row) * x.width + left) * 3;
     data.set(x.data.subarray(from, from + width * 3), row * width * 3);
   }
-  return { width, height, data };
+  return { ...x, width, height, data };
 }
