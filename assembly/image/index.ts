@@ -7,3 +7,6 @@ export { coefficients, resampleHorizontal, resampleVertical } from "./resize";
 export { grayscale, hue, luminance, lut, saturation } from "./color";
 export { boxHorizontal, boxVertical } from "./blur";
 export { flip, normalize } from "./pixels";
+export {
+  channelSums, flipFloats, fromGrey, hsv, invertAbove, standardize, stretch, weighHorizontal, weighVertical,
+} from "./floats";

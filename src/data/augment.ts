@@ -1,5 +1,5 @@
 // Draws what a view leaves to chance, and applies it. `draw` and `apply` are apart so that fixed draws can be replayed.
-import { ImageMemory } from "./kernels.ts";
+import { type Bitmap, ImageMemory } from "./kernels.ts";
 import type { Box, Picture } from "./picture.ts";
 import { PillowArithmetic } from "./pillow.ts";
 import { between, permutation, type Uniform, whole } from "./random.ts";
@@ -158,7 +158,10 @@ export const run = <P>(operations: Operations<P>, picture: P, actions: readonly 
 export class Augmenter {
   readonly memory = new ImageMemory();
   private readonly pillow = new PillowArithmetic(this.memory);
-  private readonly tensors = { tensorflow: new FloatArithmetic("tensorflow"), torch: new FloatArithmetic("torch") };
+  private readonly tensors = {
+    tensorflow: new FloatArithmetic(this.memory, "tensorflow"),
+    torch: new FloatArithmetic(this.memory, "torch"),
+  };
 
   /** Writes each view of a picture, normalised, to `outputs[i]` [size, size, 3]. `streams(i)` gives the draws of view i. */
   apply(picture: Picture, views: readonly ViewSpec[], streams: (view: number) => Streams, outputs: readonly Float32Array[]): void {
@@ -166,14 +169,13 @@ export class Augmenter {
     const bitmap = views.some((view) => view.arithmetic === "pillow") ? this.memory.put(picture) : undefined;
     for (const [i, view] of views.entries()) {
       const actions = draw(view, picture.width, picture.height, streams(i));
-      if (view.arithmetic === "pillow" && bitmap) {
-        const mark = this.memory.mark();
-        this.pillow.normalize(run(this.pillow, bitmap, actions), view, outputs[i]);
-        this.memory.release(mark);
-      } else if (view.arithmetic !== "pillow") {
+      const mark = this.memory.mark();
+      if (view.arithmetic === "pillow") this.pillow.normalize(run(this.pillow, bitmap as Bitmap, actions), view, outputs[i]);
+      else {
         const floats = this.tensors[view.arithmetic];
         floats.normalize(run(floats, ...floats.open(picture, actions)), view, outputs[i]);
       }
+      this.memory.release(mark);
     }
   }
 }

@@ -26,6 +26,15 @@ interface Exports {
   boxVertical(x: number, y: number, w: number, h: number, r: number, inner: number, outer: number, sums: number): void;
   flip(x: number, y: number, w: number, h: number): void;
   normalize(x: number, y: number, n: number, mean: number, std: number): void;
+  weighHorizontal(x: number, width: number, rows: number, y: number, out: number, bounds: number, weights: number, taps: number): void;
+  weighVertical(x: number, width: number, y: number, out: number, bounds: number, weights: number, taps: number): void;
+  channelSums(x: number, n: number, sums: number): void;
+  stretch(x: number, y: number, n: number, factor: number, offsets: number): void;
+  fromGrey(x: number, y: number, n: number, factor: number): void;
+  hsv(x: number, y: number, n: number, turns: number, factor: number): void;
+  invertAbove(x: number, y: number, n: number, level: number): void;
+  flipFloats(x: number, y: number, w: number, h: number): void;
+  standardize(x: number, y: number, n: number, mean: number, std: number): void;
 }
 
 /** Antialiased filters under the numbers that assembly/image/resize.ts gives them. */
@@ -88,6 +97,18 @@ export class ImageMemory {
 
   floats(at: number, length: number): Float32Array {
     return new Float32Array(this.kernels.memory.buffer, at, length);
+  }
+
+  /** The address of three numbers, four times over, as kernels of four pixels want them. */
+  channels(values: readonly [number, number, number]): number {
+    const at = this.allocate(48);
+    this.floats(at, 12).set([...values, ...values, ...values, ...values]);
+    return at;
+  }
+
+  /** Room for a float32 picture. */
+  floatBitmap(width: number, height: number): Bitmap {
+    return { at: this.allocate(width * height * 12), width, height };
   }
 
   /** Room for a picture. */

@@ -2,7 +2,7 @@
 import type { Operations } from "./augment.ts";
 import { type Bitmap, filters, type ImageMemory } from "./kernels.ts";
 import type { Box } from "./picture.ts";
-import { gaussianTaps, reflect } from "./tensors.ts";
+import { convolve, gaussianTaps } from "./tensors.ts";
 import type { Interpolation, ViewSpec } from "./views.ts";
 
 const clamp = (x: number) => Math.max(0, Math.min(255, x));
@@ -192,12 +192,14 @@ export class PillowArithmetic implements Operations<Bitmap> {
     return from;
   }
 
-  /** A separable float convolution with reflected edges, brought back to 8 bits by `round`. */
+  /** A separable float convolution with mirrored edges, brought back to 8 bits by `round`. */
   convolve(x: Bitmap, taps: Float64Array, round: (value: number) => number): Bitmap {
-    const y = this.copy(x);
-    const view = this.memory.view(y);
-    const blurred = reflect({ width: x.width, height: x.height, data: Float32Array.from(view.data) }, taps);
-    view.data.set(Uint8Array.from(blurred.data, (value) => clamp(round(value))));
+    const { memory } = this;
+    const values = memory.floatBitmap(x.width, x.height);
+    memory.floats(values.at, x.width * x.height * 3).set(memory.view(x).data);
+    const blurred = convolve(memory, values, taps, "mirror");
+    const y = memory.bitmap(x.width, x.height);
+    memory.view(y).data.set(Uint8Array.from(memory.floats(blurred.at, x.width * x.height * 3), (value) => clamp(round(value))));
     return y;
   }
 
@@ -210,10 +212,9 @@ export class PillowArithmetic implements Operations<Bitmap> {
     const n = x.width * x.height;
     if (output.length !== n * 3)
       throw new RangeError(`Cannot write a view of ${x.width} x ${x.height} pixels into ${output.length} numbers`);
-    const [y, at] = [this.memory.allocate(n * 12), this.memory.allocate(96)];
-    this.memory.floats(at, 24).set([...mean, ...mean, ...mean, ...mean, ...std, ...std, ...std, ...std]);
-    this.memory.kernels.normalize(x.at, y, n, at, at + 48);
-    output.set(this.memory.floats(y, n * 3));
+    const y = this.memory.floatBitmap(x.width, x.height);
+    this.memory.kernels.normalize(x.at, y.at, n, this.memory.channels(mean), this.memory.channels(std));
+    output.set(this.memory.floats(y.at, n * 3));
   }
 }
 

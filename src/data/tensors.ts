@@ -1,14 +1,15 @@
 // The operations on float32 pictures in [0, 1]: TensorFlow's definitions, as SimCLR and BYOL use them, and torchvision's for
-// tensors. Sums are float64, results are rounded to float32 once an operation.
+// tensors.
 import type { Action, Operations } from "./augment.ts";
+import type { Bitmap, ImageMemory } from "./kernels.ts";
 import type { Box, Picture } from "./picture.ts";
 import type { Arithmetic, Interpolation, ViewSpec } from "./views.ts";
 
-/** A picture [height, width, 3] of float32. */
-export interface FloatPicture {
+/** A float32 picture [height, width, 3] in the kernels' memory. */
+export interface FloatBitmap {
+  readonly at: number;
   readonly width: number;
   readonly height: number;
-  readonly data: Float32Array;
 }
 
 /** Which inputs an output reads, and how much of each. */
@@ -16,8 +17,6 @@ interface Tap {
   first: number;
   weights: Float64Array;
 }
-
-const clamp = (x: number) => Math.max(0, Math.min(1, x));
 
 /** Keys' cubic kernel, a = -1/2. */
 function cubic(x: number): number {
@@ -52,25 +51,6 @@ function axis(size: number, out: number, interpolation: Interpolation, antialias
   });
 }
 
-/** Weighted sums along columns (`step` 3) or rows (`step` a row): out[line][i] = sum_t w[i][t] in[line][first_i + t]. */
-function alongAxis(x: FloatPicture, taps: readonly Tap[], vertical: boolean): FloatPicture {
-  const [width, height] = vertical ? [x.width, taps.length] : [taps.length, x.height];
-  const data = new Float32Array(width * height * 3);
-  const stride = vertical ? x.width * 3 : 3;
-  for (let i = 0; i < height; i++) {
-    for (let j = 0; j < width; j++) {
-      const { first, weights } = taps[vertical ? i : j];
-      const from = vertical ? (first * x.width + j) * 3 : (i * x.width + first) * 3;
-      for (let c = 0; c < 3; c++) {
-        let sum = 0;
-        for (let t = 0, at = from + c; t < weights.length; t++, at += stride) sum += weights[t] * x.data[at];
-        data[(i * width + j) * 3 + c] = sum;
-      }
-    }
-  }
-  return { width, height, data };
-}
-
 /** A Gaussian of `count` taps (odd), normalised: exp(-(i / sigma)^2 / 2). */
 export function gaussianTaps(count: number, sigma: number): Float64Array {
   const taps = Float64Array.from({ length: count }, (_, i) => Math.exp(-0.5 * ((i - (count - 1) / 2) / sigma) ** 2));
@@ -92,171 +72,186 @@ function convolution(size: number, taps: Float64Array, edge: (i: number) => numb
   });
 }
 
-function convolve(x: FloatPicture, taps: Float64Array, edge: (i: number, size: number) => number): FloatPicture {
-  const along = (size: number) => convolution(size, taps, (i) => edge(i, size));
-  return alongAxis(alongAxis(x, along(x.width), false), along(x.height), true);
+const drop = (i: number, size: number) => (i < 0 || i >= size ? -1 : i);
+
+/** Mirrors what lies outside, without repeating the edge itself. */
+const mirror = (i: number, size: number) => (i < 0 ? -i : i >= size ? 2 * (size - 1) - i : i);
+
+const WHITE = [1, 1, 1] as const;
+const BLACK = [0, 0, 0] as const;
+
+/** Sums of weighted neighbours along both axes. */
+function weigh(memory: ImageMemory, x: FloatBitmap, columns: readonly Tap[], rows: readonly Tap[]): FloatBitmap {
+  const { kernels } = memory;
+  const y = memory.floatBitmap(columns.length, x.height);
+  const z = memory.floatBitmap(columns.length, rows.length);
+  const across = upload(memory, columns);
+  kernels.weighHorizontal(x.at, x.width, x.height, y.at, y.width, across.bounds, across.weights, across.taps);
+  const down = upload(memory, rows);
+  kernels.weighVertical(y.at, y.width, z.at, z.height, down.bounds, down.weights, down.taps);
+  return z;
 }
 
-/** A separable convolution whose edges are mirrored without repeating the edge itself. */
-export function reflect(x: FloatPicture, taps: Float64Array): FloatPicture {
+function upload(memory: ImageMemory, axis: readonly Tap[]): { bounds: number; weights: number; taps: number } {
+  const taps = Math.max(...axis.map(({ weights }) => weights.length));
+  const [bounds, weights] = [memory.allocate(axis.length * 8), memory.allocate(axis.length * taps * 4)];
+  const pairs = new Int32Array(memory.kernels.memory.buffer, bounds, axis.length * 2);
+  const values = memory.floats(weights, axis.length * taps);
+  for (const [i, tap] of axis.entries()) {
+    pairs.set([tap.first, tap.weights.length], i * 2);
+    values.set(tap.weights, i * taps);
+  }
+  return { bounds, weights, taps };
+}
+
+/** A separable convolution. Edges are mirrored, or count as zero. */
+export function convolve(memory: ImageMemory, x: FloatBitmap, taps: Float64Array, edges: "mirror" | "zero"): FloatBitmap {
   const radius = (taps.length - 1) / 2;
-  if (radius >= Math.min(x.width, x.height)) {
+  if (edges === "mirror" && radius >= Math.min(x.width, x.height)) {
     throw new RangeError(
       `Cannot blur ${x.width} x ${x.height} pixels with ${taps.length} taps: expected a picture of more than ${radius} pixels a side`,
     );
   }
-  return convolve(x, taps, (i, size) => (i < 0 ? -i : i >= size ? 2 * (size - 1) - i : i));
-}
-
-const drop = (i: number, size: number) => (i < 0 || i >= size ? -1 : i);
-
-/** Hue in turns, saturation and value of a colour. */
-export function toHsv(r: number, g: number, b: number): [number, number, number] {
-  const v = Math.max(r, g, b);
-  const range = v - Math.min(r, g, b);
-  if (range === 0) return [0, 0, v];
-  const sextant = v === r ? (g - b) / range : v === g ? 2 + (b - r) / range : 4 + (r - g) / range;
-  return [(((sextant / 6) % 1) + 1) % 1, range / v, v];
-}
-
-export function fromHsv(h: number, s: number, v: number): [number, number, number] {
-  const channel = (n: number) => {
-    const k = (n + h * 6) % 6;
-    return v - v * s * Math.max(0, Math.min(k, 4 - k, 1));
-  };
-  return [channel(5), channel(3), channel(1)];
+  const edge = edges === "mirror" ? mirror : drop;
+  const along = (size: number) => convolution(size, taps, (i) => edge(i, size));
+  return weigh(memory, x, along(x.width), along(x.height));
 }
 
 const grey = (r: number, g: number, b: number) => 0.2989 * r + 0.587 * g + 0.114 * b;
 
-export class FloatArithmetic implements Operations<FloatPicture> {
+export class FloatArithmetic implements Operations<FloatBitmap> {
+  private readonly memory: ImageMemory;
   private readonly kind: Exclude<Arithmetic, "pillow">;
 
-  constructor(kind: Exclude<Arithmetic, "pillow">) {
+  constructor(memory: ImageMemory, kind: Exclude<Arithmetic, "pillow">) {
+    this.memory = memory;
     this.kind = kind;
   }
 
   /** Values in [0, 1] of an 8-bit picture. */
-  from({ width, height, data }: Picture): FloatPicture {
-    return { width, height, data: Float32Array.from(data, (value) => value / 255) };
+  from(x: Bitmap): FloatBitmap {
+    const y = this.memory.floatBitmap(x.width, x.height);
+    this.memory.kernels.normalize(x.at, y.at, x.width * x.height, this.memory.channels(BLACK), this.memory.channels(WHITE));
+    return y;
+  }
+
+  /** A copy of float pixels [height, width, 3]. */
+  put({ width, height, data }: { width: number; height: number; data: Float32Array }): FloatBitmap {
+    const y = this.memory.floatBitmap(width, height);
+    this.memory.floats(y.at, data.length).set(data);
+    return y;
   }
 
   /** The picture as floats, cut to the box of a crop if that comes first, and the actions that remain. */
-  open(picture: Picture, actions: readonly Action[]): [FloatPicture, readonly Action[]] {
+  open(picture: Picture, actions: readonly Action[]): [FloatBitmap, readonly Action[]] {
     const [first, ...rest] = actions;
-    if (first?.[0] !== "crop") return [this.from(picture), actions];
+    if (first?.[0] !== "crop") return [this.from(this.memory.put(picture)), actions];
     const [, box, width, height, interpolation] = first;
-    return [this.from(cut(picture, box)), [["crop", { ...box, top: 0, left: 0 }, width, height, interpolation], ...rest]];
+    return [this.from(this.memory.put(cut(picture, box))), [["crop", { ...box, top: 0, left: 0 }, width, height, interpolation], ...rest]];
   }
 
-  /** Each pixel through `color`, clamped. */
-  private map(x: FloatPicture, color: (r: number, g: number, b: number) => readonly [number, number, number]): FloatPicture {
-    const data = new Float32Array(x.data.length);
-    for (let i = 0; i < data.length; i += 3) {
-      const [r, g, b] = color(x.data[i], x.data[i + 1], x.data[i + 2]);
-      data[i] = clamp(r);
-      data[i + 1] = clamp(g);
-      data[i + 2] = clamp(b);
-    }
-    return { ...x, data };
+  private pixels(x: FloatBitmap): FloatBitmap & { n: number } {
+    return { ...this.memory.floatBitmap(x.width, x.height), n: x.width * x.height };
   }
 
-  crop(x: FloatPicture, box: Box, width: number, height: number, interpolation: Interpolation): FloatPicture {
-    const resized = this.resize(cut(x, box), width, height, interpolation);
-    return { ...resized, data: resized.data.map(clamp) };
+  crop(x: FloatBitmap, box: Box, width: number, height: number, interpolation: Interpolation): FloatBitmap {
+    return this.stretch(this.resize(this.cut(x, box), width, height, interpolation), 1, BLACK);
+  }
+
+  private cut(x: FloatBitmap, { top, left, width, height }: Box): FloatBitmap {
+    if (width === x.width && height === x.height) return x;
+    const data = this.memory.floats(x.at, x.width * x.height * 3);
+    return this.put(cut({ width: x.width, height: x.height, data }, { top, left, width, height }));
   }
 
   /** Not clamped: bicubic overshoots. */
-  resize(x: FloatPicture, width: number, height: number, interpolation: Interpolation): FloatPicture {
+  resize(x: FloatBitmap, width: number, height: number, interpolation: Interpolation): FloatBitmap {
     if (x.width === width && x.height === height) return x;
     const antialias = this.kind === "torch";
-    const along = (size: number, out: number) => axis(size, out, interpolation, antialias);
-    return alongAxis(alongAxis(x, along(x.width, width), false), along(x.height, height), true);
+    return weigh(this.memory, x, axis(x.width, width, interpolation, antialias), axis(x.height, height, interpolation, antialias));
   }
 
-  flip(x: FloatPicture): FloatPicture {
-    const data = new Float32Array(x.data.length);
-    for (let i = 0; i < data.length; i += 3) {
-      const row = i - (i % (x.width * 3));
-      const from = row + x.width * 3 - 3 - (i - row);
-      data.set(x.data.subarray(from, from + 3), i);
-    }
-    return { ...x, data };
+  flip(x: FloatBitmap): FloatBitmap {
+    const y = this.pixels(x);
+    this.memory.kernels.flipFloats(x.at, y.at, x.width, x.height);
+    return y;
   }
 
-  brightness(x: FloatPicture, factor: number): FloatPicture {
-    return this.map(x, (r, g, b) => [r * factor, g * factor, b * factor]);
+  /** clamp(factor x + offset of the channel) */
+  private stretch(x: FloatBitmap, factor: number, offsets: readonly [number, number, number]): FloatBitmap {
+    const y = this.pixels(x);
+    this.memory.kernels.stretch(x.at, y.at, y.n, factor, this.memory.channels(offsets));
+    return y;
   }
 
-  brighten(x: FloatPicture, delta: number): FloatPicture {
-    return this.map(x, (r, g, b) => [r + delta, g + delta, b + delta]);
+  brightness(x: FloatBitmap, factor: number): FloatBitmap {
+    return this.stretch(x, factor, BLACK);
+  }
+
+  brighten(x: FloatBitmap, delta: number): FloatBitmap {
+    return this.stretch(x, 1, [delta, delta, delta]);
   }
 
   /** TensorFlow moves each channel from its own mean, torchvision all of them from the mean of the grey picture. */
-  contrast(x: FloatPicture, factor: number): FloatPicture {
-    const sums = [0, 0, 0];
-    for (let i = 0; i < x.data.length; i++) sums[i % 3] += x.data[i];
-    const [r, g, b] = sums.map((sum) => sum / (x.width * x.height));
+  contrast(x: FloatBitmap, factor: number): FloatBitmap {
+    const n = x.width * x.height;
+    const at = this.memory.allocate(24);
+    this.memory.kernels.channelSums(x.at, n, at);
+    const [r, g, b] = new Float64Array(this.memory.kernels.memory.buffer, at, 3).map((sum) => ((1 - factor) * sum) / n);
     const level = grey(r, g, b);
-    const [R, G, B] = this.kind === "torch" ? [level, level, level] : [r, g, b];
-    return this.map(x, (r, g, b) => [R + factor * (r - R), G + factor * (g - G), B + factor * (b - B)]);
+    return this.stretch(x, factor, this.kind === "torch" ? [level, level, level] : [r, g, b]);
   }
 
   /** TensorFlow scales the S of HSV, torchvision moves from the grey picture. */
-  saturation(x: FloatPicture, factor: number): FloatPicture {
-    if (this.kind === "tensorflow") {
-      return this.map(x, (r, g, b) => {
-        const [h, s, v] = toHsv(r, g, b);
-        return fromHsv(h, clamp(s * factor), v);
-      });
-    }
-    return this.map(x, (r, g, b) => {
-      const level = grey(r, g, b);
-      return [level + factor * (r - level), level + factor * (g - level), level + factor * (b - level)];
-    });
+  saturation(x: FloatBitmap, factor: number): FloatBitmap {
+    const y = this.pixels(x);
+    if (this.kind === "tensorflow") this.memory.kernels.hsv(x.at, y.at, y.n, 0, factor);
+    else this.memory.kernels.fromGrey(x.at, y.at, y.n, factor);
+    return y;
   }
 
-  hue(x: FloatPicture, turns: number): FloatPicture {
-    return this.map(x, (r, g, b) => {
-      const [h, s, v] = toHsv(r, g, b);
-      return fromHsv((h + turns + 1) % 1, s, v);
-    });
+  hue(x: FloatBitmap, turns: number): FloatBitmap {
+    const y = this.pixels(x);
+    this.memory.kernels.hsv(x.at, y.at, y.n, turns, 1);
+    return y;
   }
 
-  grayscale(x: FloatPicture): FloatPicture {
-    return this.map(x, (r, g, b) => {
-      const level = grey(r, g, b);
-      return [level, level, level];
-    });
+  grayscale(x: FloatBitmap): FloatBitmap {
+    const y = this.pixels(x);
+    this.memory.kernels.fromGrey(x.at, y.at, y.n, 0);
+    return y;
   }
 
-  /** TensorFlow pads with zeros, torchvision by reflection. */
-  blur(x: FloatPicture, sigma: number, kernel = 2 * Math.floor(Math.floor(x.height / 10) / 2) + 1): FloatPicture {
-    const taps = gaussianTaps(kernel, sigma);
-    return this.kind === "torch" ? reflect(x, taps) : convolve(x, taps, drop);
+  /** TensorFlow counts what lies outside as zero, torchvision mirrors. The default width is SimCLR's, a tenth of the height. */
+  blur(x: FloatBitmap, sigma: number, kernel = 2 * Math.floor(Math.floor(x.height / 10) / 2) + 1): FloatBitmap {
+    return convolve(this.memory, x, gaussianTaps(kernel, sigma), this.kind === "torch" ? "mirror" : "zero");
   }
 
-  solarize(x: FloatPicture, threshold: number): FloatPicture {
-    const level = threshold / 256;
-    const invert = (value: number) => (value < level ? value : 1 - value);
-    return this.map(x, (r, g, b) => [invert(r), invert(g), invert(b)]);
+  solarize(x: FloatBitmap, threshold: number): FloatBitmap {
+    const y = this.pixels(x);
+    this.memory.kernels.invertAbove(x.at, y.at, y.n, threshold / 256);
+    return y;
   }
 
-  /** Writes (x - mean) / std, rounding each step to float32. */
-  normalize(x: FloatPicture, { mean = [0, 0, 0], std = [1, 1, 1] }: Pick<ViewSpec, "mean" | "std">, output: Float32Array): void {
-    if (output.length !== x.data.length)
+  /** Writes (x - mean) / std to `output` [height, width, 3]. */
+  normalize(x: FloatBitmap, { mean = BLACK, std = WHITE }: Pick<ViewSpec, "mean" | "std">, output: Float32Array): void {
+    const y = this.pixels(x);
+    if (output.length !== y.n * 3)
       throw new RangeError(`Cannot write a view of ${x.width} x ${x.height} pixels into ${output.length} numbers`);
-    const [m, s] = [mean.map(Math.fround), std.map(Math.fround)];
-    for (let i = 0; i < output.length; i++) output[i] = Math.fround(x.data[i] - m[i % 3]) / s[i % 3];
+    this.memory.kernels.standardize(x.at, y.at, y.n, this.memory.channels(mean), this.memory.channels(std));
+    output.set(this.memory.floats(y.at, y.n * 3));
   }
 }
 
-/** A copy of a rectangle. */
-function cut<T extends Picture | FloatPicture>(x: T, { top, left, width, height }: Box): T {
-  const data = x.data.slice(0, width * height * 3);
+/** A copy of a rectangle of pixels outside the kernels' memory. */
+function cut<D extends Uint8Array | Float32Array>(
+  x: { width: number; height: number; data: D },
+  { top, left, width, height }: Box,
+): { width: number; height: number; data: D } {
+  const data = x.data.slice(0, width * height * 3) as D;
   for (let row = 0; row < height; row++) {
     const from = ((top + row) * x.width + left) * 3;
     data.set(x.data.subarray(from, from + width * 3), row * width * 3);
   }
-  return { ...x, width, height, data };
+  return { width, height, data };
 }

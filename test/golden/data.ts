@@ -5,7 +5,7 @@ import { type Bitmap, ImageMemory } from "../../src/data/kernels.ts";
 import type { Picture } from "../../src/data/picture.ts";
 import { PillowArithmetic } from "../../src/data/pillow.ts";
 import { type Affine, RandAugment, rotation, shearX, shearY, translate } from "../../src/data/randaugment.ts";
-import { FloatArithmetic, type FloatPicture, gaussianTaps } from "../../src/data/tensors.ts";
+import { FloatArithmetic, type FloatBitmap, gaussianTaps } from "../../src/data/tensors.ts";
 import { type Interpolation, imagenet } from "../../src/data/views.ts";
 import type { Host } from "../../src/tape/trace.ts";
 import { fill } from "../fill.ts";
@@ -14,8 +14,8 @@ import type { Check, Config, Runner, Runners } from "./golden.ts";
 const memory = new ImageMemory();
 const pillow = new PillowArithmetic(memory);
 const randAugment = new RandAugment(memory, pillow);
-const torch = new FloatArithmetic("torch");
-const tensorflow = new FloatArithmetic("tensorflow");
+const torch = new FloatArithmetic(memory, "torch");
+const tensorflow = new FloatArithmetic(memory, "tensorflow");
 
 /** floor(256 fill(name)) as a picture, every cell repeated `repeat` times along both axes. */
 function drawn(name: string, [h, w]: readonly number[], repeat = 1): Picture {
@@ -32,6 +32,19 @@ function drawn(name: string, [h, w]: readonly number[], repeat = 1): Picture {
 const pictures = ({ prefix = "", sizes = { noise: [61, 83], cells: [7, 9], repeat: 8 } }: Config): Record<string, Picture> => ({
   noise: drawn(`${prefix}noise`, sizes.noise),
   cells: drawn(`${prefix}cells`, sizes.cells, sizes.repeat),
+});
+
+/** Pixels of float32, outside the kernels' memory. */
+interface FloatPicture {
+  width: number;
+  height: number;
+  data: Float32Array;
+}
+
+const floats = ({ at, width, height }: FloatBitmap): FloatPicture => ({
+  width,
+  height,
+  data: memory.floats(at, width * height * 3).slice(),
 });
 
 const host = ({ height, width, data }: Picture | FloatPicture): Host => ({ data: Float32Array.from(data), shape: [height, width, 3] });
@@ -115,8 +128,9 @@ const runJitterFloat: Runner = (golden, check) => {
   const all = pictures(golden.config);
   for (const name of golden.tensors.keys()) {
     const [picture, operation, factor] = name.split("/");
+    memory.reset();
     const action = (factor === undefined ? [operation] : [operation, Number(factor)]) as unknown as Action;
-    check.close(name, planes(run(torch, torch.from(all[picture]), [action]), 3, 4), 1e-6);
+    check.close(name, planes(floats(run(torch, torch.from(memory.put(all[picture])), [action])), 3, 4), 1e-6);
   }
 };
 
@@ -129,7 +143,7 @@ const runBlur: Runner = (golden, check) => {
     ) as RegExpExecArray;
     memory.reset();
     if (kind === "torchvision_float") {
-      check.close(name, planes(torch.blur(torch.from(all[picture]), Number(sigma), Number(kernel))), 1e-6);
+      check.close(name, planes(floats(torch.blur(torch.from(memory.put(all[picture])), Number(sigma), Number(kernel)))), 1e-6);
     } else {
       const x = memory.put(all[picture]);
       check.exact(name, host(memory.view(pillow.blur(x, Number(sigma), kernel ? Number(kernel) : undefined))));
@@ -224,12 +238,13 @@ const runInfominBlur: Runner = (golden, check) => {
 
 const runSimclr: Runner = (golden, check) => {
   const { prefix, size, box, out, sigma, bfac, cfac, sfac, hdelta, order } = golden.config;
-  const image: FloatPicture = { width: size, height: size, data: fill(`${prefix}image`, [size, size, 3], "unit").data };
+  memory.reset();
+  const image = tensorflow.put({ width: size, height: size, data: fill(`${prefix}image`, [size, size, 3], "unit").data });
   const [top, left, height, width] = box;
   const cropped = run(tensorflow, image, [["crop", { top, left, height, width }, out, out, "bicubic"]]);
-  check.close("crop_resize", host(cropped), 2e-6);
+  check.close("crop_resize", host(floats(cropped)), 2e-6);
   const cut = run(tensorflow, image, [["crop", { top, left, height, width }, width, height, "bicubic"]]);
-  check.close("resize_unclipped", host(tensorflow.resize(cut, out, out, "bicubic")), 2e-6);
+  check.close("resize_unclipped", host(floats(tensorflow.resize(cut, out, out, "bicubic"))), 2e-6);
   const actions: Action[] = [
     ["brightness", bfac],
     ["contrast", cfac],
@@ -241,13 +256,14 @@ const runSimclr: Runner = (golden, check) => {
     cropped,
     order.map((i: number) => actions[i]),
   );
-  check.close("jitter", host(jittered), 1e-5);
-  check.digest("grayscale#digest", host(tensorflow.grayscale(jittered)), { sums: 1e-5, elements: 1e-5 });
-  check.close("blur", { ...host(tensorflow.blur(jittered, sigma)), shape: [1, out, out, 3] }, 1e-5);
+  check.close("jitter", host(floats(jittered)), 1e-5);
+  check.digest("grayscale#digest", host(floats(tensorflow.grayscale(jittered))), { sums: 1e-5, elements: 1e-5 });
+  check.close("blur", { ...host(floats(tensorflow.blur(jittered, sigma))), shape: [1, out, out, 3] }, 1e-5);
 };
 
 const runByol: Runner = (golden, check) => {
-  const image: FloatPicture = { width: 10, height: 12, data: fill(`${golden.config.prefix}image`, [12, 10, 3], "unit").data };
+  memory.reset();
+  const image = tensorflow.put({ width: 10, height: 12, data: fill(`${golden.config.prefix}image`, [12, 10, 3], "unit").data });
   for (const [i, one] of golden.config.cases.entries()) {
     const actions: Record<string, Action> = {
       brightness: ["brighten", one.brightness_delta],
@@ -255,10 +271,11 @@ const runByol: Runner = (golden, check) => {
       saturation: ["saturation", one.saturation_factor],
       hue: ["hue", one.hue_delta],
     };
-    for (const [name, action] of Object.entries(actions)) check.close(`case${i}.${name}`, host(run(tensorflow, image, [action])), 2e-6);
+    for (const [name, action] of Object.entries(actions))
+      check.close(`case${i}.${name}`, host(floats(run(tensorflow, image, [action]))), 2e-6);
   }
-  check.close("grayscale", host(tensorflow.grayscale(image)), 2e-6);
-  check.close("solarize_0.5", host(tensorflow.solarize(image, 128)), 2e-6);
+  check.close("grayscale", host(floats(tensorflow.grayscale(image))), 2e-6);
+  check.close("solarize_0.5", host(floats(tensorflow.solarize(image, 128))), 2e-6);
 };
 
 export const runners: Runners = {
