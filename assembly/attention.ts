@@ -88,11 +88,11 @@ function tile(p: Attention, image: u32, head: u32, first: u32, rows: u32, scratc
 function softmaxRow(p: Attention, first: bool, scores: usize, keys: u32, carried: usize, out: usize): void {
   const whole = scores + (<usize>(keys & ~3) << 2), end = scores + (<usize>keys << 2), padded = scores + (<usize>((keys + 3) & ~3) << 2);
   const scale = f32x4.splat(p.scale);
-  let largest = f32x4.splat(f32.NEGATIVE_INFINITY), at = scores;
+  let largest = f32x4.splat(f32.NEGATIVE_INFINITY), at = scores; // pmax passes over NaN, which exp then brings back
   for (; at < whole; at += 16) {
     const s = f32x4.mul(v128.load(at), scale);
     v128.store(at, s);
-    largest = f32x4.max(largest, s);
+    largest = f32x4.pmax(largest, s);
   }
   const before: f32 = first ? f32.NEGATIVE_INFINITY : load<f32>(carried + MAXIMA);
   let maximum = max<f32>(before, hmax(largest));

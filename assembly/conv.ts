@@ -14,7 +14,7 @@ const SHORT: u32 = 12;
 
 /** Arguments of the command. Steps are in bytes; a pixel's step is all of its channels. */
 @unmanaged
-class Conv {
+export class Conv {
   source: u32;
   weight: u32;
   out: u32;
@@ -47,7 +47,7 @@ class Conv {
 
 /** Output pixels (row outStride + top, column outStride + left) for a grid of rows x columns. */
 @unmanaged
-class Phase {
+export class Phase {
   rows: u32;
   columns: u32;
   top: u32;
@@ -66,19 +66,19 @@ export class Tap {
 
 /** A pixel of the grid: where it is in the source. */
 @unmanaged
-class Pixel {
+export class Pixel {
   address: u32;
   y: i32;
   x: i32;
 }
 
-const TAP: usize = 12;
-const PIXEL: usize = 12;
-const PHASE: usize = 24;
+export const TAP: usize = 12;
+export const PIXEL: usize = 12;
+export const PHASE: usize = 24;
 
 // Scratch behind the packed blocks: zeros for what lies outside, the pixels of a block.
-const ZEROS: usize = FREE;
-const PIXELS: usize = ZEROS + 4 * <usize>DEPTH;
+export const ZEROS: usize = FREE;
+export const PIXELS: usize = ZEROS + 4 * <usize>DEPTH;
 const REST: usize = PIXELS + PIXEL * <usize>max(BLOCK_ROWS, DEPTH);
 
 export function conv(args: usize, thread: u32, threads: u32, scratch: usize): void {
@@ -152,7 +152,7 @@ function packWeight(p: Conv, tap: usize, count: u32, weight: usize, length: u32,
 }
 
 /** Pixels [row, row + rows) of a phase: where they are in the source, from `channel` on, and in the output, from `outChannel` on. */
-function placePixels(p: Conv, phase: Phase, row: u32, rows: u32, channel: u32, outChannel: u32, scratch: usize): void {
+export function placePixels(p: Conv, phase: Phase, row: u32, rows: u32, channel: u32, outChannel: u32, scratch: usize): void {
   let x = row % phase.columns, y = row / phase.columns % phase.rows, image = row / phase.columns / phase.rows;
   let at = scratch + PIXELS;
   for (let i: u32 = 0; i < rows; i++, at += PIXEL) {
@@ -175,7 +175,7 @@ function placePixels(p: Conv, phase: Phase, row: u32, rows: u32, channel: u32, o
 /** Where a pixel lies under a tap: in the image, or among zeros. */
 // @ts-ignore: decorator
 @inline
-function under(p: Conv, tap: Tap, pixel: Pixel, scratch: usize): usize {
+export function under(p: Conv, tap: Tap, pixel: Pixel, scratch: usize): usize {
   const inside = <u32>(pixel.y + tap.y) < p.height && <u32>(pixel.x + tap.x) < p.width;
   return inside ? <usize>(pixel.address + (tap.y * p.width + tap.x) * p.pixel) : scratch + ZEROS;
 }

@@ -14,7 +14,8 @@
 // scratch: into the input or output itself where that is contiguous over the block, into the scratch otherwise.
 import { ABS, ADD, DIV, EQUAL, EXP, FLOOR, GELU, GELU_DERIVATIVE, GREATER, GREATER_EQUAL, LOG, MAXIMUM, MINIMUM, MUL, NEG, RELU, RSQRT } from "./opcodes";
 import { SIGMOID, SQRT, SQUARE, SUB, TANH, WHERE } from "./opcodes";
-import { exp4, gelu4, geluDerivative4, log4, sigmoid4, tanh4 } from "./simd";
+import { copyBytes } from "./move";
+import { exp4, gelu4, geluDerivative4, log4, share, sigmoid4, tanh4 } from "./simd";
 
 const HEAD: usize = 32; // bytes of the eight counts
 const TABLE: usize = 1024; // bytes of the register table
@@ -114,13 +115,6 @@ function loadRow(to: usize, from: usize, count: u32, stride: u32): void {
   } else {
     for (; to < end; to += 4, from += stride) store<f32>(to, load<f32>(from));
   }
-}
-
-/** Copies exactly `bytes`. */
-export function copyBytes(to: usize, from: usize, bytes: usize): void {
-  const end = from + bytes, whole = from + (bytes & ~15);
-  for (; from < whole; from += 16, to += 16) v128.store(to, v128.load(from));
-  for (; from < end; from += 4, to += 4) store<f32>(to, load<f32>(from));
 }
 
 /** Fills constants and what all blocks of `rows` rows of these columns have in common. */
@@ -248,13 +242,6 @@ export function elementwise(args: usize, thread: u32, threads: u32, scratch: usi
     const column = (at % pieces) * floats;
     block(program, at / pieces, 1, column, min(columns - column, floats), 1, scratch);
   }
-}
-
-/** Where the share of a thread begins. */
-// @ts-ignore: decorator
-@inline
-function share(count: u32, thread: u32, threads: u32): u32 {
-  return <u32>((<u64>count * thread) / threads);
 }
 
 // @ts-ignore: decorator

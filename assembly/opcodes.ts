@@ -5,39 +5,35 @@ export const END = 0;
 export const BARRIER = 1;
 export const SKIP = 2; // words that other commands refer to
 
-// Elementwise, moving, filling.
+// Elementwise, moving, indexing, drawing.
 export const ELEMENTWISE = 3;
-export const FILL = 4;
-export const COPY = 5;
-export const TRANSPOSE = 6;
-export const UPDATE_SLICE = 7;
-export const GATHER = 8;
-export const SCATTER_ADD = 9;
-export const UNIFORM = 10;
+export const COPY = 4;
+export const TRANSPOSE = 5;
+export const UPDATE_SLICE = 6;
+export const GATHER = 7;
+export const SCATTER_ADD = 8;
+export const UNIFORM = 9;
 
 // Reductions and rows.
 export const REDUCE_ROWS = 16;
 export const REDUCE_COLUMNS = 17;
-export const REDUCE_PARTS = 18;
-export const ARGMAX = 19;
-export const ARGSORT = 20;
-export const SOFTMAX = 21;
-export const SOFTMAX_GRAD = 22;
+export const ARGMAX = 18;
+export const ARGSORT = 19;
+export const SOFTMAX = 20;
+export const SOFTMAX_GRAD = 21;
 
 // Normalisation and pooling.
-export const BATCH_NORM_SUMS = 32;
-export const BATCH_NORM_MEAN = 33;
-export const BATCH_NORM_SQUARES = 34;
-export const BATCH_NORM_VARIANCE = 35;
-export const BATCH_NORM_APPLY = 36;
-export const BATCH_NORM_GRAD_SUMS = 37;
-export const BATCH_NORM_GRAD_APPLY = 38;
-export const LAYER_NORM = 39;
-export const LAYER_NORM_GRAD = 40;
-export const MAX_POOL = 41;
-export const MAX_POOL_GRAD = 42;
-export const AVG_POOL = 43;
-export const AVG_POOL_GRAD = 44;
+export const BATCH_NORM_PARTS = 32;
+export const BATCH_NORM_STATISTICS = 33;
+export const BATCH_NORM_APPLY = 34;
+export const BATCH_NORM_GRAD_PARTS = 35;
+export const BATCH_NORM_GRAD_APPLY = 36;
+export const LAYER_NORM = 37;
+export const LAYER_NORM_GRAD = 38;
+export const MAX_POOL = 39;
+export const MAX_POOL_GRAD = 40;
+export const AVG_POOL = 41;
+export const AVG_POOL_GRAD = 42;
 
 // Products.
 export const MATMUL = 64;
@@ -45,10 +41,9 @@ export const SUM_PARTS = 65;
 export const CONV = 66;
 export const CONV_WEIGHT_GRAD = 67;
 export const DEPTHWISE = 68;
-export const DEPTHWISE_INPUT_GRAD = 69;
-export const DEPTHWISE_WEIGHT_GRAD = 70;
-export const ATTENTION = 71;
-export const ATTENTION_GRAD = 72;
+export const DEPTHWISE_WEIGHT_GRAD = 69;
+export const ATTENTION = 70;
+export const ATTENTION_GRAD = 71;
 
 // Instructions of elementwise programs.
 export const NEG = 0;

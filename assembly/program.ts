@@ -1,12 +1,21 @@
 // The command stream and its barriers. Each command is its opcode, its length in words and its arguments; every thread walks
 // the whole stream and takes its share of each command. What must be finished before the next command may read it is followed
 // by a barrier. A kernel gets (arguments, this thread, how many threads, scratch): scratch is SCRATCH bytes of the thread's own.
+import { attention } from "./attention";
+import { attentionGrad } from "./attention-gradient";
 import { ARRIVED, FAILED, PASSED } from "./control";
 import { conv } from "./conv";
 import { convWeightGrad } from "./conv-weight";
+import { depthwise, depthwiseWeightGrad } from "./depthwise";
 import { elementwise } from "./elementwise";
+import { gather, scatterAdd } from "./gather";
 import { matmul, sumParts } from "./matmul";
-import { BARRIER, CONV, CONV_WEIGHT_GRAD, ELEMENTWISE, END, MATMUL, SKIP, SUM_PARTS } from "./opcodes";
+import { copy, transpose, updateSlice } from "./move";
+import { batchNormApply, batchNormGradApply, batchNormGradParts, batchNormParts, batchNormStatistics, layerNorm, layerNormGrad } from "./normalize";
+import { avgPool, avgPoolGrad, maxPool, maxPoolGrad } from "./pool";
+import { uniform } from "./random";
+import { argmax, argsort, reduceColumns, reduceRows, softmax, softmaxGrad } from "./reduce";
+import * as opcode from "./opcodes";
 
 /** Looks at a barrier this often before it sleeps. */
 const SPINS: u32 = 2000;
@@ -28,29 +37,45 @@ function barrier(control: usize, threads: u32): bool {
 
 /** Walks a stream. False when another thread has failed. */
 export function run(stream: usize, thread: u32, threads: u32, scratch: usize, control: usize): bool {
-  for (let at = stream, op = load<u32>(at); op != END; at += <usize>load<u32>(at, 4) << 2, op = load<u32>(at)) {
+  for (let at = stream, op = load<u32>(at); op != opcode.END; at += <usize>load<u32>(at, 4) << 2, op = load<u32>(at)) {
     const args = at + 8;
     switch (op) {
-      case SKIP:
-        break;
-      case BARRIER:
+      case opcode.SKIP: break;
+      case opcode.BARRIER:
         if (!barrier(control, threads)) return false;
         break;
-      case ELEMENTWISE:
-        elementwise(args, thread, threads, scratch);
-        break;
-      case MATMUL:
-        matmul(args, thread, threads, scratch);
-        break;
-      case SUM_PARTS:
-        sumParts(args, thread, threads, scratch);
-        break;
-      case CONV:
-        conv(args, thread, threads, scratch);
-        break;
-      case CONV_WEIGHT_GRAD:
-        convWeightGrad(args, thread, threads, scratch);
-        break;
+      case opcode.ELEMENTWISE: elementwise(args, thread, threads, scratch); break;
+      case opcode.COPY: copy(args, thread, threads, scratch); break;
+      case opcode.TRANSPOSE: transpose(args, thread, threads, scratch); break;
+      case opcode.UPDATE_SLICE: updateSlice(args, thread, threads, scratch); break;
+      case opcode.GATHER: gather(args, thread, threads, scratch); break;
+      case opcode.SCATTER_ADD: scatterAdd(args, thread, threads, scratch); break;
+      case opcode.UNIFORM: uniform(args, thread, threads, scratch); break;
+      case opcode.REDUCE_ROWS: reduceRows(args, thread, threads, scratch); break;
+      case opcode.REDUCE_COLUMNS: reduceColumns(args, thread, threads, scratch); break;
+      case opcode.ARGMAX: argmax(args, thread, threads, scratch); break;
+      case opcode.ARGSORT: argsort(args, thread, threads, scratch); break;
+      case opcode.SOFTMAX: softmax(args, thread, threads, scratch); break;
+      case opcode.SOFTMAX_GRAD: softmaxGrad(args, thread, threads, scratch); break;
+      case opcode.BATCH_NORM_PARTS: batchNormParts(args, thread, threads, scratch); break;
+      case opcode.BATCH_NORM_STATISTICS: batchNormStatistics(args, thread, threads, scratch); break;
+      case opcode.BATCH_NORM_APPLY: batchNormApply(args, thread, threads, scratch); break;
+      case opcode.BATCH_NORM_GRAD_PARTS: batchNormGradParts(args, thread, threads, scratch); break;
+      case opcode.BATCH_NORM_GRAD_APPLY: batchNormGradApply(args, thread, threads, scratch); break;
+      case opcode.LAYER_NORM: layerNorm(args, thread, threads, scratch); break;
+      case opcode.LAYER_NORM_GRAD: layerNormGrad(args, thread, threads, scratch); break;
+      case opcode.MAX_POOL: maxPool(args, thread, threads, scratch); break;
+      case opcode.MAX_POOL_GRAD: maxPoolGrad(args, thread, threads, scratch); break;
+      case opcode.AVG_POOL: avgPool(args, thread, threads, scratch); break;
+      case opcode.AVG_POOL_GRAD: avgPoolGrad(args, thread, threads, scratch); break;
+      case opcode.MATMUL: matmul(args, thread, threads, scratch); break;
+      case opcode.SUM_PARTS: sumParts(args, thread, threads, scratch); break;
+      case opcode.CONV: conv(args, thread, threads, scratch); break;
+      case opcode.CONV_WEIGHT_GRAD: convWeightGrad(args, thread, threads, scratch); break;
+      case opcode.DEPTHWISE: depthwise(args, thread, threads, scratch); break;
+      case opcode.DEPTHWISE_WEIGHT_GRAD: depthwiseWeightGrad(args, thread, threads, scratch); break;
+      case opcode.ATTENTION: attention(args, thread, threads, scratch); break;
+      case opcode.ATTENTION_GRAD: attentionGrad(args, thread, threads, scratch); break;
       default:
         unreachable();
     }

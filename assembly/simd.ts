@@ -136,3 +136,34 @@ export function geluDerivative4(x: v128): v128 {
   const bell = bell4(x);
   return madd(f32x4.mul(x, bell), splat(0.39894228), phi4(x, bell));
 }
+
+/** Where the share of a thread begins when `count` things are dealt out in runs. */
+// @ts-ignore: decorator
+@inline
+export function share(count: u32, thread: u32, threads: u32): u32 {
+  return <u32>((<u64>count * thread) / threads);
+}
+
+/** The first `count` floats of a vector, the others replaced. */
+// @ts-ignore: decorator
+@inline
+export function first(count: usize, x: v128, other: f32): v128 {
+  return v128.bitselect(x, f32x4.splat(other), i32x4.lt_s(i32x4(0, 1, 2, 3), i32x4.splat(<i32>count)));
+}
+
+/** Stores the first `count` floats of a vector. */
+// @ts-ignore: decorator
+@inline
+export function storeFirst(to: usize, x: v128, count: usize): void {
+  store<f32>(to, f32x4.extract_lane(x, 0));
+  if (count > 1) store<f32>(to, f32x4.extract_lane(x, 1), 4);
+  if (count > 2) store<f32>(to, f32x4.extract_lane(x, 2), 8);
+}
+
+/** Stores a vector, or as much of it as `bytes` has room for. */
+// @ts-ignore: decorator
+@inline
+export function storeTail(to: usize, x: v128, bytes: usize): void {
+  if (bytes >= 16) v128.store(to, x);
+  else storeFirst(to, x, bytes >> 2);
+}

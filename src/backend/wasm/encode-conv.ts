@@ -1,6 +1,6 @@
 // Convolutions and their gradients. 1 x 1 ones are matrix products; channels of their own (depthwise) have kernels of their own;
 // the rest are implicit products over taps.
-import { CONV, CONV_WEIGHT_GRAD, SUM_PARTS } from "../../../assembly/opcodes.ts";
+import { CONV, CONV_WEIGHT_GRAD, DEPTHWISE, DEPTHWISE_WEIGHT_GRAD, SUM_PARTS } from "../../../assembly/opcodes.ts";
 import type { Step } from "../../tape/program.ts";
 import type { Shape } from "../../tape/shape.ts";
 import type { Emitter } from "./emitter.ts";
@@ -29,6 +29,9 @@ function sizes([n, h, w, c]: Shape, [o, kh, kw]: Shape, [, oh, ow]: Shape, attrs
 }
 
 const isPointwise = ({ kh, kw, stride, padding, groups }: Sizes) => kh * kw === 1 && stride === 1 && padding === 0 && groups === 1;
+
+/** A filter a channel; their weights must fit into a thread's scratch. */
+const isDepthwise = ({ c, o, kh, kw, groups }: Sizes) => groups === c && c === o && c * kh * kw <= 2 ** 18;
 
 /** A source pixel relative to the grid's, and its weights in bytes behind the first. */
 interface Tap {
@@ -95,7 +98,7 @@ interface Taps {
   readonly outStride: number;
 }
 
-function emitTaps(taps: Taps, step: Step, groups: number, out: Emitter): void {
+function emitTaps(taps: Taps, step: Step, groups: number, depthwise: boolean, out: Emitter): void {
   const { phases, length, columns } = taps;
   const [source, weight] = step.inputs;
   const [n, h, w, channels] = source.shape;
@@ -122,7 +125,7 @@ function encodeConv(step: Step, out: Emitter): void {
     return;
   }
   // Without padding the places of one kernel row are one run of the image.
-  const whole = s.padding === 0 && s.dilation === 1 && s.groups === 1;
+  const whole = s.padding === 0 && s.dilation === 1 && s.groups === 1 && s.c > 1;
   const taps = forwardTaps(s).filter((_, i) => !whole || i % s.kw === 0);
   const filter = (4 * s.kh * s.kw * s.c) / s.groups;
   emitTaps(
@@ -138,6 +141,7 @@ function encodeConv(step: Step, out: Emitter): void {
     },
     step,
     s.groups,
+    isDepthwise(s),
     out,
   );
 }
@@ -158,13 +162,14 @@ function encodeInputGrad(step: Step, out: Emitter): void {
       length: s.o / s.groups,
       columns: s.c / s.groups,
       weightK: filter,
-      weightColumn: 4,
+      weightColumn: isDepthwise(s) ? filter : 4,
       weightGroup: (filter * s.o) / s.groups,
       stride: 1,
       outStride: s.stride,
     },
     step,
     s.groups,
+    isDepthwise(s),
     out,
   );
 }
@@ -181,15 +186,21 @@ function encodeWeightGrad(step: Step, out: Emitter): void {
   }
   const length = s.c / s.groups;
   const columns = s.kh * s.kw * length;
-  const { rows, columns: across, chunks } = weightTiling(s.o / s.groups, columns, s.n * s.oh * s.ow, s.groups);
+  const depthwise = isDepthwise(s);
+  const filters = depthwise ? s.o : s.o / s.groups;
+  const { rows, columns: across, chunks } = weightTiling(filters, columns, s.n * s.oh * s.ow, s.o / filters);
   const bytes = 4 * chunks * s.o * columns;
   const to = chunks > 1 ? out.temporary(bytes) : result;
-  const table = out.data(forwardTaps(s).flatMap(({ y, x }) => [y, x]));
   const parts = { start: to, end: to + bytes };
-  out.emit(CONV_WEIGHT_GRAD, { reads: [out.range(x), out.range(g)], writes: [parts] }, [
-    ...[out.address(x), out.address(g), to, s.n, s.h, s.w, 4 * s.c, s.oh, s.ow, s.stride],
-    ...[s.o, length, s.groups, s.kh * s.kw, table, rows, across, chunks],
-  ]);
+  const touched = { reads: [out.range(x), out.range(g)], writes: [parts] };
+  const places = [out.address(x), out.address(g), to, s.n, s.h, s.w];
+  if (depthwise) {
+    out.emit(DEPTHWISE_WEIGHT_GRAD, touched, [...places, s.c, s.oh, s.ow, s.stride, s.padding, s.dilation, s.kh, s.kw, chunks]);
+  } else {
+    const table = out.data(forwardTaps(s).flatMap(({ y, x }) => [y, x]));
+    const sizes = [4 * s.c, s.oh, s.ow, s.stride, s.o, length, s.groups, s.kh * s.kw];
+    out.emit(CONV_WEIGHT_GRAD, touched, [...places, ...sizes, table, rows, across, chunks]);
+  }
   if (chunks > 1) {
     out.emit(SUM_PARTS, { reads: [parts], writes: [out.range(step.outputs[0])] }, [to, result, chunks, s.o, columns, 0]);
   }

@@ -40,7 +40,8 @@ export class WasmExecutable implements Executable {
     for (const buffer of program.buffers) {
       if (buffer.kind !== "input") continue;
       this.#inputs.set(buffer, at);
-      (this.#slots[buffer.slot as number] ??= []).push(buffer);
+      const slot = buffer.slot as number;
+      this.#slots[slot] = [...(this.#slots[slot] ?? []), buffer];
       at += aligned(4 * buffer.size);
     }
     this.#temporaries = at;

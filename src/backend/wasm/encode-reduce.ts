@@ -1,0 +1,96 @@
+// Sums, maxima, softmax and sorting: assembly/reduce.ts.
+import * as opcode from "../../../assembly/opcodes.ts";
+import { size } from "../../tape/shape.ts";
+import type { Emitter, Encode, Range } from "./emitter.ts";
+
+/** Floats that are summed in one go; longer sums are cut into parts of this size, whatever the number of threads. */
+const ROW_PART = 16384;
+const COLUMN_PART = 32768;
+
+/** Rows of a part of a sum over rows of `width` floats: enough to be worth a part, few enough to keep many threads busy. */
+export const partRows = (width: number): number => Math.min(512, Math.max(32, Math.ceil(COLUMN_PART / width)));
+
+const span = (start: number, floats: number): Range => ({ start, end: start + 4 * floats });
+
+/** y [outer, inner] = the sum or maximum of x [outer, n, inner] over n; addresses. */
+export function emitReduce(out: Emitter, from: number, to: number, [outer, n, inner]: [number, number, number], maximum = false): void {
+  const part = inner === 1 ? ROW_PART : partRows(inner);
+  const parts = Math.ceil(n / part);
+  const last = parts === 1;
+  const target = last ? to : out.temporary(4 * outer * parts * inner);
+  const touched = { reads: [span(from, outer * n * inner)], writes: [span(target, outer * parts * inner)] };
+  if (inner === 1) out.emit(opcode.REDUCE_ROWS, touched, [from, target, outer, n, part, Number(maximum)]);
+  else out.emit(opcode.REDUCE_COLUMNS, touched, [from, target, outer, n, inner, part, Number(maximum)]);
+  if (!last) emitReduce(out, target, to, [outer, parts, inner], maximum);
+}
+
+/** Runs of axes that are all reduced or all kept, outermost first. */
+function runs(shape: readonly number[], axes: readonly number[]): { n: number; reduced: boolean }[] {
+  const list: { n: number; reduced: boolean }[] = [];
+  for (const [i, n] of shape.entries()) {
+    if (n === 1) continue;
+    const reduced = axes.includes(i);
+    const before = list.at(-1);
+    if (before?.reduced === reduced) before.n *= n;
+    else list.push({ n, reduced });
+  }
+  return list;
+}
+
+/** The innermost run of reduced axes goes first, into scratch if more follow. */
+const reduce =
+  (maximum: boolean): Encode =>
+  ({ inputs: [x], outputs: [y], attrs }, out) => {
+    let list = runs(x.shape, attrs.axes as number[]);
+    if (!list.some(({ reduced }) => reduced)) list = [...list, { n: 1, reduced: true }];
+    for (let from = out.address(x); ; ) {
+      const at = list.findLastIndex(({ reduced }) => reduced);
+      const [outer, inner] = [list.slice(0, at), list.slice(at + 1)].map((part) => part.reduce((product, { n }) => product * n, 1));
+      const { n } = list[at];
+      list = list.toSpliced(at, 1);
+      const done = !list.some(({ reduced }) => reduced);
+      const to = done ? out.address(y) : out.temporary(4 * outer * inner);
+      emitReduce(out, from, to, [outer, n, inner], maximum);
+      if (done) break;
+      from = to;
+    }
+  };
+
+const rowsOf = (shape: readonly number[]): [rows: number, n: number] => [size(shape.slice(0, -1)), shape.at(-1) as number];
+
+const argmax: Encode = ({ inputs: [x], outputs: [y] }, out) =>
+  out.emit(opcode.ARGMAX, { reads: [out.range(x)], writes: [out.range(y)] }, [out.address(x), out.address(y), ...rowsOf(x.shape)]);
+
+const argsort: Encode = ({ inputs: [x], outputs: [y] }, out) => {
+  const indices = out.temporary(8 * size(x.shape));
+  const writes = [out.range(y), span(indices, 2 * size(x.shape))];
+  out.emit(opcode.ARGSORT, { reads: [out.range(x)], writes }, [out.address(x), out.address(y), indices, ...rowsOf(x.shape)]);
+};
+
+const softmax =
+  (logarithm: boolean): Encode =>
+  ({ inputs: [x], outputs: [y] }, out) =>
+    out.emit(opcode.SOFTMAX, { reads: [out.range(x)], writes: [out.range(y)] }, [
+      out.address(x),
+      out.address(y),
+      ...rowsOf(x.shape),
+      Number(logarithm),
+    ]);
+
+const softmaxGrad =
+  (logarithm: boolean): Encode =>
+  ({ inputs: [g, y], outputs: [dx] }, out) => {
+    const words = [out.address(g), out.address(y), out.address(dx), ...rowsOf(g.shape), Number(logarithm)];
+    out.emit(opcode.SOFTMAX_GRAD, { reads: [out.range(g), out.range(y)], writes: [out.range(dx)] }, words);
+  };
+
+export const reduceEncoders: Record<string, Encode> = {
+  sum: reduce(false),
+  max: reduce(true),
+  argmax,
+  argsort,
+  softmax: softmax(false),
+  logSoftmax: softmax(true),
+  softmaxGrad: softmaxGrad(false),
+  logSoftmaxGrad: softmaxGrad(true),
+};
