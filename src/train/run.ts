@@ -5,6 +5,7 @@ import { appendFile, mkdir, open, readdir, readFile, rm } from "node:fs/promises
 import { basename, join } from "node:path";
 import { writeAtomically } from "../checkpoint/atomic.ts";
 import { type Archive, CheckpointError, readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
+import { type CheckpointFile, checkpointFolder, checkpointPath, checkpointsIn, newestCheckpoint } from "../evaluate/checkpoints.ts";
 import type { Host } from "../tape/trace.ts";
 import type { RunOptions, RunSettings } from "./options.ts";
 
@@ -32,11 +33,6 @@ export interface Metric {
   readonly [name: string]: number | string;
 }
 
-export interface CheckpointFile {
-  readonly step: number;
-  readonly path: string;
-}
-
 export class RunFolder {
   readonly path: string;
   readonly record: RunRecord;
@@ -62,7 +58,7 @@ export class RunFolder {
       for (const name of isRun ? ["run.json", "metrics.jsonl", "report.html", "checkpoints"] : []) {
         await rm(join(path, name), { recursive: true, force: true });
       }
-      await mkdir(join(path, "checkpoints"), { recursive: true });
+      await mkdir(checkpointFolder(path), { recursive: true });
       await writeAtomically(join(path, "run.json"), [text(`${JSON.stringify(record, null, 2)}\n`)]);
     } catch (error) {
       throw new Error(`Cannot make the run folder ${path}: ${reason(error)}`);
@@ -83,6 +79,11 @@ export class RunFolder {
     }
     if (record.version !== 1) throw new Error(`Cannot open the run ${path}: expected version 1 of run.json, got ${record.version}`);
     return new RunFolder(path, record);
+  }
+
+  /** The same folder, carried out differently in this session. */
+  with(settings: RunSettings): RunFolder {
+    return new RunFolder(this.path, { ...this.record, settings });
   }
 
   get name(): string {
@@ -115,15 +116,8 @@ export class RunFolder {
   }
 
   /** Finished checkpoints, oldest first. */
-  async checkpoints(): Promise<CheckpointFile[]> {
-    const names = await readdir(join(this.path, "checkpoints")).catch(() => []);
-    return names
-      .map((name) => ({
-        step: Number(/^step-(\d+)\.safetensors$/.exec(name)?.[1] ?? Number.NaN),
-        path: join(this.path, "checkpoints", name),
-      }))
-      .filter(({ step }) => !Number.isNaN(step))
-      .sort((a, b) => a.step - b.step);
+  checkpoints(): Promise<CheckpointFile[]> {
+    return checkpointsIn(this.path);
   }
 
   /** Writes a checkpoint whole or not at all, then removes all but the newest `keep` before it. */
@@ -133,7 +127,7 @@ export class RunFolder {
     metadata: Record<string, string>,
     keep: number,
   ): Promise<CheckpointFile> {
-    const path = join(this.path, "checkpoints", `step-${String(step).padStart(8, "0")}.safetensors`);
+    const path = checkpointPath(this.path, step);
     await this.#syncMetrics();
     await writeSafetensors(path, tensors, metadata).catch((error) => {
       throw new Error(`Cannot write the checkpoint of step ${step}: ${reason(error)}; earlier checkpoints are intact`);
@@ -151,8 +145,7 @@ export class RunFolder {
 
   /** The newest checkpoint, or an error that says why there is none. A damaged one is refused, not passed over. */
   async newest(): Promise<{ file: CheckpointFile; archive: Archive }> {
-    const file = (await this.checkpoints()).at(-1);
-    if (!file) throw new CheckpointError(`Cannot continue ${this.path}: it has no checkpoint`);
+    const file = await newestCheckpoint(this.path);
     const archive = await readSafetensors(file.path, { checksum: "required" }).catch((error) => {
       const tip = "remove the file to continue from the checkpoint before it";
       throw error instanceof CheckpointError ? new CheckpointError(`${error.message}; ${tip}`) : error;

@@ -1,0 +1,113 @@
+// Whether a step fits into memory, and how long it takes: asked before the first step, on made-up images.
+import { totalmem } from "node:os";
+import type { Backend, Executable } from "../backend/backend.ts";
+import { Random } from "../tape/philox.ts";
+import { ShapeError } from "../tape/shape.ts";
+import type { Host } from "../tape/trace.ts";
+import { namedState, schedulesOf } from "./learner.ts";
+import type { RunOptions } from "./options.ts";
+import { type Learner, TrainStep } from "./step.ts";
+
+/** A plan that the memory cannot hold. */
+class MemoryError extends RangeError {
+  override name = "MemoryError";
+}
+
+/** A backend whose refusals to load can be told from a method's or a layer's. */
+const telling = (backend: Backend): Backend => ({
+  name: backend.name,
+  load(trace) {
+    try {
+      return backend.load(trace);
+    } catch (error) {
+      throw error instanceof RangeError && !(error instanceof ShapeError) ? new MemoryError(error.message) : error;
+    }
+  },
+  read: (parameter) => backend.read(parameter),
+  write: (parameter, data) => backend.write(parameter, data),
+  close: () => backend.close(),
+});
+
+/** Images of noise in the shapes that a step takes: [micro-batch][view]. */
+function noise(learner: Learner, { size, batch }: Pick<RunOptions, "size" | "batch">): Host[][] {
+  const random = new Random(0, 0);
+  const tile = Float32Array.from({ length: 4099 }, () => random.normal());
+  const views = learner.method.views(learner.options, size).map(({ size: side }) => {
+    const shape = [batch / learner.accumulate, side, side, 3];
+    return { data: Float32Array.from({ length: shape.reduce((a, b) => a * b) }, (_, i) => tile[i % tile.length]), shape };
+  });
+  return new Array<Host[]>(learner.accumulate).fill(views);
+}
+
+const scalarsAtStart = (learner: Learner, options: RunOptions): Record<string, number> =>
+  Object.fromEntries(Object.entries(schedulesOf(learner, options, { epochs: 1, stepsPerEpoch: 1 })).map(([name, s]) => [name, s(0)]));
+
+const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
+
+/** Loads the program of a step for one batch size. Throws a MemoryError if it cannot be held. */
+async function load(step: TrainStep, learner: Learner, options: RunOptions): Promise<Executable[]> {
+  const at = { seed: options.seed, step: 0, epoch: 0 };
+  const executables = await step.prepare(noise(learner, options)[0], scalarsAtStart(learner, options), at);
+  const bytes = Math.max(...executables.map(({ arenaBytes }) => arenaBytes));
+  const machine = Math.min(totalmem(), process.constrainedMemory?.() || Number.POSITIVE_INFINITY);
+  if (bytes <= machine) return executables;
+  for (const executable of executables) executable.dispose();
+  throw new MemoryError(`the plan needs ${gigabytes(bytes)}, the machine has ${gigabytes(machine)}`);
+}
+
+/**
+ * The step of a learner, traced, planned and loaded. Throws a RangeError that names a batch that fits if this one does not;
+ * errors of shapes and layers come as they are.
+ */
+export async function fittingStep(
+  learner: Learner,
+  options: RunOptions,
+  backend: Backend,
+): Promise<{ step: TrainStep; arenaBytes: number }> {
+  const step = new TrainStep(learner, telling(backend));
+  try {
+    const executables = await load(step, learner, options);
+    return { step, arenaBytes: Math.max(...executables.map(({ arenaBytes }) => arenaBytes)) };
+  } catch (error) {
+    if (!(error instanceof MemoryError)) throw error;
+    const smaller = await fittingBatch(step, learner, options);
+    const advice = smaller
+      ? `a batch of ${smaller} fits, or --accumulate ${(learner.accumulate * options.batch) / smaller} with this one`
+      : "not even the smallest batch fits; smaller images or a smaller backbone would";
+    throw new RangeError(`Cannot train with a batch of ${options.batch}: ${error.message}; ${advice}`);
+  }
+}
+
+/** The largest half, quarter, eighth ... of the batch that fits and that the method and its layers take. */
+async function fittingBatch(step: TrainStep, learner: Learner, options: RunOptions): Promise<number | undefined> {
+  for (let batch = options.batch / 2; Number.isInteger(batch / learner.accumulate); batch /= 2) {
+    try {
+      for (const executable of await load(step, learner, { ...options, batch })) executable.dispose();
+      return batch;
+    } catch (error) {
+      if (!(error instanceof MemoryError)) return undefined;
+    }
+  }
+  return undefined;
+}
+
+/** A trial runs for this many seconds, but at least and at most so many steps. */
+const TRIAL = { seconds: 2, least: 2, most: 20 };
+
+/** Seconds that a step takes, by running some and taking back what they changed. */
+export async function timeStep(step: TrainStep, learner: Learner, options: RunOptions, backend: Backend): Promise<number> {
+  const state = [...namedState(learner)].map(([, parameter]) => parameter);
+  const before = await Promise.all(state.map((parameter) => backend.read(parameter)));
+  const [views, scalars, at] = [noise(learner, options), scalarsAtStart(learner, options), { seed: options.seed, step: 0, epoch: 0 }];
+  await step.run(views, scalars, at); // warms caches and the engine
+  const begun = performance.now();
+  const seconds = () => (performance.now() - begun) / 1000;
+  let steps = 0;
+  while (steps < TRIAL.least || (seconds() < TRIAL.seconds && steps < TRIAL.most)) {
+    await step.run(views, scalars, at);
+    steps++;
+  }
+  const took = seconds() / steps;
+  for (const [i, parameter] of state.entries()) await backend.write(parameter, before[i]);
+  return took;
+}

@@ -1,0 +1,200 @@
+// The loop: one step after the other, with what is measured, logged and saved between them. A step's numbers depend on the
+// options, the images and the step's own number alone, so a loop may begin anywhere that a checkpoint was written.
+import type { Backend } from "../backend/backend.ts";
+import { type Batch, type Loader, openLoader } from "../data/loader.ts";
+import type { ImageSource } from "../data/source.ts";
+import type { CheckpointFile } from "../evaluate/checkpoints.ts";
+import type { Schedule } from "../nn/optim/schedule.ts";
+import type { Host } from "../tape/trace.ts";
+import type { KnnEvent, RunEvent, RunResult, Watch } from "./events.ts";
+import { schedulesOf, snapshot } from "./learner.ts";
+import { Monitor } from "./monitor.ts";
+import type { RunOptions, RunSettings } from "./options.ts";
+import type { Pace } from "./pace.ts";
+import type { RunFolder } from "./run.ts";
+import { type Learner, notFinite, type StepNumbers, type TrainStep } from "./step.ts";
+
+/** Everything that a loop works with. */
+export interface LoopParts {
+  readonly folder: RunFolder;
+  readonly learner: Learner;
+  readonly step: TrainStep;
+  readonly pace: Pace;
+  readonly backend: Backend;
+  readonly source: ImageSource;
+  readonly watch: Watch;
+  /** Steps done, and the checkpoint that holds their result. */
+  readonly done: number;
+  readonly checkpoint?: CheckpointFile;
+}
+
+/** A run that cannot go on by itself. */
+export class TrainingError extends Error {
+  override name = "TrainingError";
+  readonly tip: string;
+
+  constructor(message: string, tip: string) {
+    super(message);
+    this.tip = tip;
+  }
+}
+
+/** Steps whose time gives the speed. */
+const SPEED_WINDOW = 20;
+/** Unreadable pictures that are named; the others are counted. */
+const NAMED = 10;
+
+export class Loop {
+  readonly #parts: LoopParts;
+  readonly #options: RunOptions;
+  readonly #settings: RunSettings;
+  readonly #monitor: Monitor;
+  readonly #stepsPerEpoch: number;
+  readonly #schedules: Readonly<Record<string, Schedule>>;
+  #step: number;
+  #numbers?: StepNumbers;
+  #knn?: KnnEvent;
+  #checkpoint?: CheckpointFile;
+  #savedAt = performance.now();
+  #times: number[] = [];
+  #skipped = 0;
+
+  constructor(parts: LoopParts) {
+    this.#parts = parts;
+    this.#options = parts.folder.record.options;
+    this.#settings = parts.folder.record.settings;
+    this.#stepsPerEpoch = Math.floor(parts.source.length / this.#options.batch);
+    const horizon = { epochs: parts.pace.planned / this.#stepsPerEpoch, stepsPerEpoch: this.#stepsPerEpoch };
+    this.#schedules = schedulesOf(parts.learner, this.#options, horizon);
+    this.#step = parts.done;
+    this.#checkpoint = parts.checkpoint;
+    this.#monitor = new Monitor(parts);
+  }
+
+  #tell(event: RunEvent): void {
+    this.#parts.watch.onEvent?.(event);
+  }
+
+  get #stopping(): boolean {
+    return this.#parts.watch.signal?.aborted ?? false;
+  }
+
+  /** Runs to the end of the schedule, or to the end of the step in which the signal comes. */
+  async run(): Promise<RunResult> {
+    const { learner, source, pace } = this.#parts;
+    const { batch, seed, size } = this.#options;
+    await this.#monitor.open();
+    if (!pace.finished) {
+      const start = { epoch: Math.floor(this.#step / this.#stepsPerEpoch), step: this.#step % this.#stepsPerEpoch };
+      const loader = openLoader(source, { views: learner.method.views(learner.options, size), batch, seed, start });
+      try {
+        await this.#steps(loader);
+      } finally {
+        await loader.close();
+      }
+    }
+    if (this.#checkpoint?.step !== this.#step) await this.#save();
+    if (pace.finished) this.#knn = (await this.#monitor.finish(this.#step, this.#stepsPerEpoch)) ?? this.#knn;
+    return this.#result();
+  }
+
+  async #steps(loader: Loader): Promise<void> {
+    const { pace, folder } = this.#parts;
+    let clock = performance.now();
+    this.#savedAt = clock;
+    this.#times = [clock];
+    while (!pace.finished && !this.#stopping) {
+      const batch = (await loader.next()) as Batch; // shuffled loaders have no end
+      this.#report(batch);
+      const scalars = this.#scalars(pace.position);
+      await this.#oneStep(batch, scalars);
+      const now = performance.now();
+      const rate = pace.advance((now - clock) / 1000);
+      clock = now;
+      this.#times = [...this.#times, now].slice(-SPEED_WINDOW - 1);
+      await this.#log(scalars);
+      if (rate !== undefined) await folder.append({ kind: "pace", step: this.#step, rate });
+      this.#knn = (await this.#monitor.measure(this.#step, this.#stepsPerEpoch)) ?? this.#knn;
+      if (performance.now() - this.#savedAt >= 1000 * this.#settings.checkpointSeconds) await this.#save();
+    }
+  }
+
+  #scalars(position: number): Record<string, number> {
+    return Object.fromEntries(Object.entries(this.#schedules).map(([name, schedule]) => [name, schedule(position)]));
+  }
+
+  async #oneStep(batch: Batch, scalars: Readonly<Record<string, number>>): Promise<void> {
+    const { step, learner } = this.#parts;
+    const at = { seed: this.#options.seed, step: this.#step, epoch: batch.epoch };
+    const before = this.#numbers;
+    this.#numbers = await step.run(cut(batch.views, learner.accumulate), scalars, at);
+    this.#step++;
+    const wrong = notFinite(this.#numbers, before, this.#step);
+    if (!wrong) return;
+    const kept = this.#checkpoint ? `the last good checkpoint is ${this.#checkpoint.path}` : "no checkpoint was written before";
+    throw new TrainingError(
+      `${wrong}; ${kept}`,
+      "a lower learning rate (--lr) or more warm-up (--set schedule.warmupEpochs=N) often helps",
+    );
+  }
+
+  /** Names the first unreadable pictures and counts the others. */
+  #report({ skipped }: Batch): void {
+    for (const { message } of skipped) {
+      this.#skipped++;
+      if (this.#skipped <= NAMED) this.#tell({ type: "warning", message: `Skipped ${message}` });
+      if (this.#skipped === NAMED + 1) this.#tell({ type: "warning", message: "Further unreadable images are skipped without a word" });
+    }
+  }
+
+  async #log(scalars: Readonly<Record<string, number>>): Promise<void> {
+    const { pace, folder } = this.#parts;
+    const { loss, metrics } = this.#numbers as StepNumbers;
+    const [step, steps] = [this.#step, pace.expectedSteps];
+    const secondsPerStep = ((this.#times.at(-1) as number) - this.#times[0]) / 1000 / (this.#times.length - 1);
+    const logged = step === 1 || step % this.#settings.logEvery === 0 || pace.finished;
+    const epoch = step / this.#stepsPerEpoch;
+    const speed = { imagesPerSecond: this.#options.batch / secondsPerStep, memoryBytes: process.memoryUsage.rss() };
+    if (logged) await folder.append({ kind: "step", step, epoch, loss, ...scalars, ...metrics, ...speed });
+    const left = { secondsLeft: (steps - step) * secondsPerStep };
+    const epochs = steps / this.#stepsPerEpoch;
+    this.#tell({ type: "step", step, steps, epoch, epochs, loss, lr: scalars.lr, metrics, ...speed, ...left, logged });
+  }
+
+  async #save(): Promise<void> {
+    const { folder, learner, backend, pace } = this.#parts;
+    const tensors = await snapshot(learner, backend);
+    const { options } = folder.record;
+    const metadata = {
+      step: String(this.#step),
+      options: JSON.stringify(options),
+      ...("minutes" in options.length && { pace: JSON.stringify(pace.state) }),
+    };
+    this.#checkpoint = await folder.save(this.#step, tensors, metadata, this.#settings.keep);
+    this.#savedAt = performance.now();
+    this.#tell({ type: "checkpoint", ...this.#checkpoint });
+  }
+
+  #result(): RunResult {
+    const { folder, pace } = this.#parts;
+    return {
+      run: folder.path,
+      checkpoint: this.#checkpoint?.path as string,
+      step: this.#step,
+      steps: pace.expectedSteps,
+      loss: this.#numbers?.loss ?? Number.NaN,
+      stopped: !pace.finished,
+      ...(this.#knn && { knn: this.#knn }),
+    };
+  }
+}
+
+/** Cuts each view into parts of equal size along the batch: [part][view]. */
+function cut(views: readonly Host[], parts: number): Host[][] {
+  return Array.from({ length: parts }, (_, part) =>
+    views.map(({ data, shape: [n, ...rest] }) => {
+      const numbers = data.length / parts;
+      return { data: data.subarray(part * numbers, (part + 1) * numbers), shape: [n / parts, ...rest] };
+    }),
+  );
+}

@@ -1,0 +1,159 @@
+// Starts and resumes runs: everything that can be wrong is found before the first step.
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { Backend } from "../backend/backend.ts";
+import { openBackend } from "../backend/open.ts";
+import { CheckpointError } from "../checkpoint/safetensors.ts";
+import { openImages } from "../data/open.ts";
+import type { ImageSource } from "../data/source.ts";
+import type { CheckpointFile } from "../evaluate/checkpoints.ts";
+import type { RunResult, Watch } from "./events.ts";
+import { fittingStep, timeStep } from "./fit.ts";
+import { buildLearner, restore } from "./learner.ts";
+import { Loop, type LoopParts } from "./loop.ts";
+import { configure, defaultSettings, RequestError, type RunOptions, type RunRequest, type RunSettings } from "./options.ts";
+import { Pace, type PaceState } from "./pace.ts";
+import { RunExistsError, RunFolder } from "./run.ts";
+import { versions } from "./versions.ts";
+
+export interface TrainOptions extends Watch {
+  /** The run's folder. */
+  run: string;
+  /** Replace a run that is in that folder. */
+  force?: boolean;
+  settings?: Partial<RunSettings>;
+  /** Images that are already open, in place of those at `request.images`. */
+  source?: ImageSource;
+}
+
+export type ResumeOptions = Omit<TrainOptions, "run" | "force">;
+
+/** The given settings over others; what is undefined counts as not given. */
+const over = (base: RunSettings, given: Partial<RunSettings> = {}): RunSettings => ({
+  ...base,
+  ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
+});
+
+/**
+ * Trains a method on images from the beginning and keeps everything in a run folder. An interrupted run goes on with `resume`.
+ *
+ *     await train({ method: "simclr", images: "photos/", epochs: 100 }, { run: "runs/photos" })
+ */
+export async function train(
+  request: RunRequest,
+  { run, force, settings: given, source: opened, ...watch }: TrainOptions,
+): Promise<RunResult> {
+  const begun = performance.now();
+  const options = configure(request);
+  const settings = over(defaultSettings, given);
+  if (!force && (await stat(join(run, "run.json")).catch(() => undefined))) throw new RunExistsError(run, "it holds a run");
+  const source = opened ?? (await openImages(options.images));
+  checkImages(source, options);
+  const learner = buildLearner(options);
+  return withBackend(settings, async (backend) => {
+    const { step, arenaBytes } = await fittingStep(learner, options, backend);
+    const data = { fingerprint: source.fingerprint, images: source.length, classes: source.classes ?? [] };
+    const record = { version: 1, options, settings, versions: versions(), data, startedAt: new Date().toISOString() } as const;
+    const folder = await RunFolder.create(run, record, { force });
+    const pace = await beginPace(options, source, async () => {
+      const secondsPerStep = await timeStep(step, learner, options, backend);
+      return { secondsPerStep, seconds: (performance.now() - begun) / 1000 };
+    });
+    return start({ folder, learner, step, pace, backend, source, watch, done: 0 }, arenaBytes);
+  });
+}
+
+/**
+ * Goes on with a run after its newest checkpoint, to the same bits as if it had never been interrupted. Settings given here hold
+ * for this session; those of the run hold otherwise.
+ */
+export async function resume(run: string, { settings: given, source: opened, ...watch }: ResumeOptions = {}): Promise<RunResult> {
+  const found = await RunFolder.open(run);
+  const folder = found.with(over(found.record.settings, given));
+  const { options, data, settings } = folder.record;
+  const source = opened ?? (await openImages(options.images));
+  if (source.fingerprint !== data.fingerprint) {
+    throw new Error(
+      `Cannot resume ${run}: the images at "${options.images}" changed since it began (${data.images} then, ${source.length} now)`,
+    );
+  }
+  const learner = buildLearner(options);
+  const last = (await folder.checkpoints()).length ? await folder.newest() : undefined;
+  const done = last?.file.step ?? 0;
+  if (last) restore(learner, last.archive, last.file.path);
+  return withBackend(settings, async (backend) => {
+    const { step, arenaBytes } = await fittingStep(learner, options, backend);
+    const pace = last
+      ? resumedPace(options, source, last.file, last.archive.metadata)
+      : await beginPace(options, source, async () => ({ secondsPerStep: await timeStep(step, learner, options, backend), seconds: 0 }));
+    await folder.cutMetrics(done);
+    await folder.append({ kind: "resume", step: done, at: new Date().toISOString() });
+    return start({ folder, learner, step, pace, backend, source, watch, done, checkpoint: last?.file }, arenaBytes);
+  });
+}
+
+async function withBackend<T>({ backend: name, threads }: RunSettings, f: (backend: Backend) => Promise<T>): Promise<T> {
+  const backend = await openBackend({ backend: name, threads });
+  try {
+    return await f(backend);
+  } finally {
+    await backend.close();
+  }
+}
+
+function checkImages({ length }: ImageSource, { images, batch }: RunOptions): void {
+  if (batch > length) {
+    throw new RequestError(
+      `Cannot take a batch of ${batch} from the ${length} images of "${images}": expected a batch of at most ${length}`,
+    );
+  }
+}
+
+const stepsIn = (options: RunOptions, source: ImageSource): number | undefined => {
+  const { length, batch } = options;
+  if ("steps" in length) return length.steps;
+  return "epochs" in length ? Math.max(1, Math.round(length.epochs * Math.floor(source.length / batch))) : undefined;
+};
+
+async function beginPace(
+  options: RunOptions,
+  source: ImageSource,
+  trial: () => Promise<{ secondsPerStep: number; seconds: number }>,
+): Promise<Pace> {
+  const steps = stepsIn(options, source);
+  if (steps !== undefined) return Pace.steps(steps);
+  return Pace.minutes((options.length as { minutes: number }).minutes, await trial());
+}
+
+function resumedPace(
+  options: RunOptions,
+  source: ImageSource,
+  { step, path }: CheckpointFile,
+  metadata: Readonly<Record<string, string>>,
+): Pace {
+  const steps = stepsIn(options, source);
+  if (steps !== undefined) return Pace.steps(steps, step);
+  if (!metadata.pace) throw new CheckpointError(`Cannot continue from ${path}: it does not say how far along its schedule the run was`);
+  return Pace.resume((options.length as { minutes: number }).minutes, step, JSON.parse(metadata.pace) as PaceState);
+}
+
+function start(ready: LoopParts, arenaBytes: number): Promise<RunResult> {
+  const { folder, learner, pace, backend, source, watch, done } = ready;
+  const { batch } = folder.record.options;
+  const steps = pace.expectedSteps;
+  const parameters = learner.optimizer.parameters.reduce((sum, { size }) => sum + size, 0);
+  const threads = "threads" in backend ? `, ${backend.threads} thread${backend.threads === 1 ? "" : "s"}` : "";
+  watch.onEvent?.({
+    type: "start",
+    run: folder.path,
+    resumedAt: done,
+    steps,
+    epochs: steps / Math.floor(source.length / batch),
+    images: source.length,
+    batch,
+    parameters,
+    backend: `${backend.name}${threads}`,
+    arenaBytes,
+  });
+  return new Loop(ready).run();
+}
