@@ -114,6 +114,40 @@ export class PillowArithmetic implements Operations<Bitmap> {
     return y;
   }
 
+  /**
+   * Image.thumbnail: shrinks until both sides are at most `side`, keeping the aspect as well as whole pixels can; first by whole
+   * factors (reducing_gap 2), then by Lanczos.
+   */
+  thumbnail(x: Bitmap, side: number): Bitmap {
+    const { width, height } = x;
+    if (width <= side && height <= side) return x;
+    const aspect = width / height;
+    const nearest = (length: number, error: (n: number) => number) => {
+      const [down, up] = [Math.max(1, Math.floor(length)), Math.max(1, Math.ceil(length))];
+      return error(down) <= error(up) ? down : up;
+    };
+    const w = aspect > 1 ? side : nearest(side * aspect, (n) => Math.abs(aspect - n / side));
+    const h = aspect > 1 ? nearest(side / aspect, (n) => Math.abs(aspect - side / n)) : side;
+    const [fx, fy] = [Math.max(1, Math.trunc(width / w / 2)), Math.max(1, Math.trunc(height / h / 2))];
+    const region = { left: 0, top: 0, right: width / fx, bottom: height / fy };
+    return this.resize(fx > 1 || fy > 1 ? this.reduce(x, fx, fy) : x, w, h, "lanczos", region);
+  }
+
+  /** Image.reduce: means of fx x fy blocks, those at the right and lower edge over the pixels they have. */
+  private reduce(x: Bitmap, fx: number, fy: number): Bitmap {
+    const y = this.memory.bitmap(Math.ceil(x.width / fx), Math.ceil(x.height / fy));
+    const [from, to] = [this.memory.view(x).data, this.memory.view(y).data];
+    for (let i = 0; i < to.length; i++) {
+      const [row, column, channel] = [Math.floor(i / (y.width * 3)) * fy, (Math.floor(i / 3) % y.width) * fx, i % 3];
+      const [bottom, right] = [Math.min(row + fy, x.height), Math.min(column + fx, x.width)];
+      const n = (bottom - row) * (right - column);
+      let sum = n >> 1;
+      for (let r = row; r < bottom; r++) for (let c = column; c < right; c++) sum += from[(r * x.width + c) * 3 + channel];
+      to[i] = Math.floor((sum * Math.floor(2 ** 24 / n)) / 2 ** 24);
+    }
+    return y;
+  }
+
   /** A copy, since operations on colours work in place and views share their picture. */
   copy(x: Bitmap): Bitmap {
     return this.cut(x, { top: 0, left: 0, width: x.width, height: x.height });

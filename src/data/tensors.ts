@@ -34,10 +34,9 @@ const kernels: Partial<Record<Interpolation, { support: number; weight: (x: numb
  * Weights for one axis. torch widens the kernel when it shrinks a picture (antialias); TensorFlow does not, rounds the distance to
  * 1/1024 for cubics, and shares the weight of taps outside among the others.
  */
-function axis(size: number, out: number, interpolation: Interpolation, antialias: boolean): Tap[] {
+function axis(size: number, out: number, interpolation: Interpolation, antialias: boolean, scale = size / out): Tap[] {
   const kernel = kernels[interpolation];
   if (!kernel) throw new RangeError(`Cannot resize a float picture by "${interpolation}": expected bilinear or bicubic`);
-  const scale = size / out;
   const stretch = antialias ? Math.max(1, scale) : 1;
   const support = kernel.support * stretch;
   return Array.from({ length: out }, (_, i) => {
@@ -169,6 +168,12 @@ export class FloatArithmetic implements Operations<FloatBitmap> {
     if (x.width === width && x.height === height) return x;
     const antialias = this.kind === "torch";
     return weigh(this.memory, x, axis(x.width, width, interpolation, antialias), axis(x.height, height, interpolation, antialias));
+  }
+
+  /** torch's bilinear interpolation by a factor, without antialias or clamping; positions follow the factor, not the rounded size. */
+  rescale(x: FloatBitmap, factor: number): FloatBitmap {
+    const along = (size: number) => axis(size, Math.floor(size * factor), "bilinear", false, 1 / factor);
+    return weigh(this.memory, x, along(x.width), along(x.height));
   }
 
   flip(x: FloatBitmap): FloatBitmap {

@@ -3,13 +3,13 @@ import { type Action, draw, jigsawBoxes, run } from "../../src/data/augment.ts";
 import { orient } from "../../src/data/exif.ts";
 import { type Bitmap, ImageMemory } from "../../src/data/kernels.ts";
 import type { Picture } from "../../src/data/picture.ts";
-import { PillowArithmetic } from "../../src/data/pillow.ts";
+import { nearestPositions, PillowArithmetic } from "../../src/data/pillow.ts";
 import { type Affine, RandAugment, rotation, shearX, shearY, translate } from "../../src/data/randaugment.ts";
 import { FloatArithmetic, type FloatBitmap, gaussianTaps } from "../../src/data/tensors.ts";
 import { type Interpolation, imagenet } from "../../src/data/views.ts";
 import type { Host } from "../../src/tape/trace.ts";
 import { fill } from "../fill.ts";
-import type { Check, Config, Runner, Runners } from "./golden.ts";
+import type { Check, Config, DigestLimits, Runner, Runners } from "./golden.ts";
 
 const memory = new ImageMemory();
 const pillow = new PillowArithmetic(memory);
@@ -278,7 +278,56 @@ const runByol: Runner = (golden, check) => {
   check.close("solarize_0.5", host(floats(tensorflow.solarize(image, 128))), 2e-6);
 };
 
+/** `<name>.shape`, `.digest` and `.corner` of a picture [h, w, c], or of a tensor [c, h, w]. */
+function compareParts(check: Check, name: string, got: Host, limits: DigestLimits): void {
+  const [, h, w] = got.shape.length === 3 && got.shape[0] === 3 ? got.shape : [0, got.shape[0], got.shape[1]];
+  const corner = check.golden.get(`${name}.corner`);
+  const tensor = got.shape[0] === 3;
+  const side = tensor ? 4 : 6;
+  const values = Array.from(corner.data, (_, i) => {
+    const channels = tensor ? 1 : corner.data.length / (side * side);
+    const plane = tensor ? Math.floor(i / (side * side)) * h * w : 0;
+    const [row, column, channel] = [
+      Math.floor((i % (side * side * channels)) / (side * channels)),
+      Math.floor(i / channels) % side,
+      i % channels,
+    ];
+    return got.data[plane + (row * w + column) * channels + channel];
+  });
+  check.exact(`${name}.shape`, got.shape);
+  if (tensor) check.close(`${name}.corner`, { data: Float32Array.from(values), shape: corner.shape }, 1e-5);
+  else check.exact(`${name}.corner`, { data: Float32Array.from(values), shape: corner.shape });
+  check.digest(`${name}.digest`, got, limits);
+}
+
+const runPreprocess: Runner = (golden, check) => {
+  const { height, width, prefix, thumbnails, segmentation } = golden.config;
+  memory.reset();
+  const x = memory.put(drawn(`${prefix}image`, [height, width]));
+  const evenly: DigestLimits = { sums: 1e-6, elements: 1e-6 };
+  const cropped = Object.fromEntries(
+    (["bilinear", "bicubic"] as const).map((interpolation) => [`val_${interpolation}`, resizeAndCenter(x, 256, 224, interpolation)]),
+  );
+  const all: Record<string, Bitmap> = { ...cropped, square320_bicubic: pillow.resize(x, 320, 320, "bicubic") };
+  for (const side of thumbnails) all[`thumbnail${side}_lanczos`] = pillow.thumbnail(x, side);
+  for (const [name, bitmap] of Object.entries(all)) compareParts(check, name, host(memory.view(bitmap)), evenly);
+
+  const labels = fill(`${prefix}segmentation`, [height, width], "unit").data.map((u) => Math.floor(5 * u));
+  const [rows, columns] = [nearestPositions(height, segmentation[0]), nearestPositions(width, segmentation[1])];
+  const nearest = Array.from(rows).flatMap((row) => Array.from(columns, (column) => labels[row * width + column]));
+  compareParts(check, "segmentation_nearest", { data: Float32Array.from(nearest), shape: segmentation }, evenly);
+
+  const tensor = normalized(cropped.val_bicubic);
+  const limits: DigestLimits = { sums: 1e-6, elements: 1e-5 };
+  compareParts(check, "normalised", planes(tensor), limits);
+  for (const [name, factor] of Object.entries({ "multiscale_0.7071": 1 / Math.sqrt(2), "multiscale_0.5": 0.5 })) {
+    compareParts(check, name, planes(floats(torch.rescale(torch.put(tensor), factor))), limits);
+  }
+  check.leave("davis_sizes", "sizes of video frames, which this library does not read");
+};
+
 export const runners: Runners = {
+  "evaluation-preprocess": runPreprocess,
   "aug-basic": runBasic,
   "aug-color-jitter": runJitter,
   "aug-color-jitter-float": runJitterFloat,
