@@ -87,6 +87,8 @@ function phaseTable(phases: readonly Phase[], out: Emitter): number {
 
 /** What the general kernel sums: runs of `length` source channels under each tap. Steps of the weight in bytes. */
 interface Taps {
+  readonly groups: number;
+  readonly depthwise: boolean;
   readonly phases: readonly Phase[];
   readonly length: number;
   readonly columns: number;
@@ -98,8 +100,8 @@ interface Taps {
   readonly outStride: number;
 }
 
-function emitTaps(taps: Taps, step: Step, groups: number, depthwise: boolean, out: Emitter): void {
-  const { phases, length, columns } = taps;
+function emitTaps(taps: Taps, step: Step, out: Emitter): void {
+  const { phases, length, columns, groups } = taps;
   const [source, weight] = step.inputs;
   const [n, h, w, channels] = source.shape;
   const [, oh, ow, outChannels] = step.outputs[0].shape;
@@ -107,12 +109,16 @@ function emitTaps(taps: Taps, step: Step, groups: number, depthwise: boolean, ou
   const cut = tiling(n * phases[0].rows * phases[0].columns, columns, depth, groups * phases.length);
   const { program, reads, writes } = epilogue(step, out);
   const table = phaseTable(phases, out);
-  out.emit(CONV, { reads: [out.range(source), out.range(weight), ...reads], writes: [out.range(step.outputs[0]), ...writes] }, [
-    ...[out.address(source), out.address(weight), out.address(step.outputs[0])],
-    ...[n, h, w, 4 * channels, taps.stride, oh, ow, 4 * outChannels, taps.outStride],
-    ...[length, columns, taps.weightK, taps.weightColumn, groups, taps.weightGroup],
-    ...[cut.rows, cut.columns, program, phases.length, table],
-  ]);
+  out.emit(
+    taps.depthwise ? DEPTHWISE : CONV,
+    { reads: [out.range(source), out.range(weight), ...reads], writes: [out.range(step.outputs[0]), ...writes] },
+    [
+      ...[out.address(source), out.address(weight), out.address(step.outputs[0])],
+      ...[n, h, w, 4 * channels, taps.stride, oh, ow, 4 * outChannels, taps.outStride],
+      ...[length, columns, taps.weightK, taps.weightColumn, groups, taps.weightGroup],
+      ...[cut.rows, cut.columns, program, phases.length, table],
+    ],
+  );
 }
 
 function encodeConv(step: Step, out: Emitter): void {
@@ -125,11 +131,13 @@ function encodeConv(step: Step, out: Emitter): void {
     return;
   }
   // Without padding the places of one kernel row are one run of the image.
-  const whole = s.padding === 0 && s.dilation === 1 && s.groups === 1 && s.c > 1;
+  const whole = s.padding === 0 && s.dilation === 1 && s.groups === 1 && !isDepthwise(s);
   const taps = forwardTaps(s).filter((_, i) => !whole || i % s.kw === 0);
   const filter = (4 * s.kh * s.kw * s.c) / s.groups;
   emitTaps(
     {
+      groups: s.groups,
+      depthwise: isDepthwise(s),
       phases: [{ rows: s.oh, columns: s.ow, top: 0, left: 0, taps }],
       length: whole ? s.kw * s.c : s.c / s.groups,
       columns: s.o / s.groups,
@@ -140,8 +148,6 @@ function encodeConv(step: Step, out: Emitter): void {
       outStride: 1,
     },
     step,
-    s.groups,
-    isDepthwise(s),
     out,
   );
 }
@@ -158,6 +164,8 @@ function encodeInputGrad(step: Step, out: Emitter): void {
   const filter = (4 * s.kh * s.kw * s.c) / s.groups;
   emitTaps(
     {
+      groups: s.groups,
+      depthwise: isDepthwise(s),
       phases: inputPhases(s),
       length: s.o / s.groups,
       columns: s.c / s.groups,
@@ -168,8 +176,6 @@ function encodeInputGrad(step: Step, out: Emitter): void {
       outStride: s.stride,
     },
     step,
-    s.groups,
-    isDepthwise(s),
     out,
   );
 }
