@@ -3,18 +3,15 @@ import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { openBackend } from "../src/backend/open.ts";
 import { describe, runGolden } from "./golden/run.ts";
 
 const folder = new URL("golden/files/", import.meta.url);
-const backend = await openBackend({ backend: "wasm" });
 const goldens = suite("golden");
 
 for (const name of readdirSync(folder).filter((file) => file.endsWith(".safetensors"))) {
   goldens(`${name.replace(".safetensors", "")}: equals the official code`, async () => {
-    const check = await runGolden(fileURLToPath(new URL(name, folder)), backend);
+    const check = await runGolden(fileURLToPath(new URL(name, folder)), "wasm");
     assert.ok(check.passed, describe(check));
   });
 }
-goldens.after(() => backend.close());
 goldens.run();

@@ -1,8 +1,7 @@
 // Every kind of golden file and its runner: the files beside this one export them as `runners`.
 import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import type { Backend } from "../../src/backend/backend.ts";
-import { ReferenceBackend } from "../../src/backend/reference.ts";
+import { openBackend } from "../../src/backend/open.ts";
 import { Check, openGolden, type Runners } from "./golden.ts";
 
 const helpers = ["golden.ts", "run.ts", "models.ts"];
@@ -15,14 +14,19 @@ async function loadRunners(): Promise<Runners> {
 
 let runners: Promise<Runners> | undefined;
 
-/** Runs one golden file. Throws when its kind is unknown. */
-export async function runGolden(path: string, backend: Backend): Promise<Check> {
+/** Runs one golden file on a backend of its own, so that files share neither memory nor failures. Throws when its kind is unknown. */
+export async function runGolden(path: string, backendName: "wasm" | "reference"): Promise<Check> {
   runners ??= loadRunners();
   const golden = await openGolden(path);
   const runner = (await runners)[golden.config.kind];
   if (!runner) throw new RangeError(`Cannot run ${golden.name}: no runner for kind "${golden.config.kind}"`);
   const check = new Check(golden);
-  await runner(golden, check, backend);
+  const backend = await openBackend({ backend: backendName });
+  try {
+    await runner(golden, check, backend);
+  } finally {
+    await backend.close();
+  }
   return check;
 }
 
@@ -36,11 +40,4 @@ export function describe(check: Check): string {
     : "";
   const left = check.left.size ? `; left out: ${[...check.left].map(([name, reason]) => `${name} (${reason})`).join(", ")}` : "";
   return `${head}${figure}  (${check.compared} tensors)${gaps}${left}`;
-}
-
-/** "reference", "wasm", or "auto": wasm, or plain loops with a note where it does not start. */
-export async function openBackend(name: string): Promise<Backend> {
-  if (name === "reference") return new ReferenceBackend();
-  const { openBackend: open } = await import("../../src/backend/open.ts");
-  return open({ backend: "wasm" });
 }
