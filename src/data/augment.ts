@@ -34,12 +34,15 @@ export function roundHalfEven(x: number): number {
   return x - down === 0.5 ? down + (down % 2) : Math.round(x);
 }
 
-/** The box of torchvision's RandomResizedCrop.get_params: ten tries, then the whole picture with its aspect clamped. */
-export function drawBox(uniform: Uniform, width: number, height: number, scale: Range, ratio: Range = RATIO): Box {
-  const logs = ratio.map((r) => Math.fround(Math.log(r))); // torch draws in float32
+/**
+ * The box of torchvision's RandomResizedCrop.get_params: ten tries, then the whole picture with its aspect clamped. Draws are rounded by
+ * `round`, to float32 as torch makes them.
+ */
+export function drawBox(uniform: Uniform, width: number, height: number, scale: Range, ratio: Range = RATIO, round = Math.fround): Box {
+  const logs = ratio.map((r) => round(Math.log(r)));
   for (let attempt = 0; attempt < 10; attempt++) {
-    const area = width * height * Math.fround(between(uniform, scale[0], scale[1]));
-    const aspect = Math.fround(Math.exp(Math.fround(between(uniform, logs[0], logs[1]))));
+    const area = width * height * round(between(uniform, scale[0], scale[1]));
+    const aspect = round(Math.exp(round(between(uniform, logs[0], logs[1]))));
     const w = roundHalfEven(Math.sqrt(area * aspect));
     const h = roundHalfEven(Math.sqrt(area / aspect));
     if (w <= 0 || w > width || h <= 0 || h > height) continue;

@@ -1,10 +1,12 @@
 // Kinds aug-*: picture operations against Pillow, torchvision and the official float pipelines.
-import { type Action, draw, jigsawBoxes, run } from "../../src/data/augment.ts";
+import { type Action, draw, drawBox, jigsawBoxes, run } from "../../src/data/augment.ts";
 import { orient } from "../../src/data/exif.ts";
+import { drawClampedBox, drawErasing, drawTimmBox, randAugmentArguments } from "../../src/data/fine-tuning.ts";
 import { type Bitmap, ImageMemory } from "../../src/data/kernels.ts";
-import type { Picture } from "../../src/data/picture.ts";
+import type { Box, Picture } from "../../src/data/picture.ts";
 import { nearestPositions, PillowArithmetic } from "../../src/data/pillow.ts";
 import { type Affine, RandAugment, rotation, shearX, shearY, translate } from "../../src/data/randaugment.ts";
+import type { Uniform } from "../../src/data/random.ts";
 import { FloatArithmetic, type FloatBitmap, gaussianTaps } from "../../src/data/tensors.ts";
 import { type Interpolation, imagenet } from "../../src/data/views.ts";
 import type { Host } from "../../src/tape/trace.ts";
@@ -326,7 +328,34 @@ const runPreprocess: Runner = (golden, check) => {
   check.leave("davis_sizes", "sizes of video frames, which this library does not read");
 };
 
+const runParameters: Runner = (golden, check) => {
+  const { prefix, img_size, image_width, image_height, scale, ratio, randaugment_ops, magnitudes } = golden.config;
+  const stream = (name: string): Uniform => {
+    const draws = fill(`${prefix}${name}`, [4000], "unit").data.values();
+    return () => draws.next().value as number;
+  };
+  const boxes = (name: string, make: (i: number) => Box | undefined) => {
+    const { shape } = golden.get(name);
+    const rows = Array.from({ length: shape[0] }, (_, i) => make(i)).flatMap((box) =>
+      box ? [box.top, box.left, box.height, box.width] : [0, 0, 0, 0],
+    );
+    check.exact(name, { data: Float32Array.from(rows), shape });
+  };
+  const [timm, torchvision, probe, erase] = ["crop_timm", "crop_tv", "crop_byol", "erase"].map(stream);
+  boxes("crop_timm", () => drawTimmBox(timm, image_width, image_height, scale, ratio));
+  boxes("crop_torchvision", () => drawBox(torchvision, image_width, image_height, scale, ratio));
+  boxes("crop_mae_linprobe", () => drawClampedBox(probe, image_width, image_height, golden.config.scale_mae_linprobe));
+  boxes("erase_boxes", (i) => drawErasing(erase, img_size, img_size, { p: i % 2 ? 0.25 : 1 }));
+  const levels = [1, -1].flatMap((sign) =>
+    randaugment_ops.flatMap((name: keyof typeof randAugmentArguments) =>
+      magnitudes.map((magnitude: number) => randAugmentArguments[name](magnitude / 10, sign)),
+    ),
+  );
+  check.close("randaugment_inc_args", { data: Float32Array.from(levels), shape: golden.get("randaugment_inc_args").shape }, 1e-6);
+};
+
 export const runners: Runners = {
+  "aug-params-mim": runParameters,
   "evaluation-preprocess": runPreprocess,
   "aug-basic": runBasic,
   "aug-color-jitter": runJitter,
