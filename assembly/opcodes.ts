@@ -4,15 +4,16 @@
 export const END = 0;
 export const BARRIER = 1;
 export const SKIP = 2; // words that other commands refer to
+export const MARK = 3; // keeps the time
 
 // Elementwise, moving, indexing, drawing.
-export const ELEMENTWISE = 3;
-export const COPY = 4;
-export const TRANSPOSE = 5;
-export const UPDATE_SLICE = 6;
-export const GATHER = 7;
-export const SCATTER_ADD = 8;
-export const UNIFORM = 9;
+export const ELEMENTWISE = 4;
+export const COPY = 5;
+export const TRANSPOSE = 6;
+export const UPDATE_SLICE = 7;
+export const GATHER = 8;
+export const SCATTER_ADD = 9;
+export const UNIFORM = 10;
 
 // Reductions and rows.
 export const REDUCE_ROWS = 16;

@@ -4,7 +4,7 @@ import { lower } from "../tape/lower.ts";
 import type { Program } from "../tape/program.ts";
 import type { Parameter } from "../tape/tensor.ts";
 import type { Trace } from "../tape/trace.ts";
-import type { Backend, Executable } from "./backend.ts";
+import type { Backend } from "./backend.ts";
 import { WasmExecutable } from "./wasm/executable.ts";
 import { type Kernels, loadKernels } from "./wasm/kernels.ts";
 import { CONTROL, Memory } from "./wasm/memory.ts";
@@ -96,12 +96,12 @@ export class WasmBackend implements Backend {
     this.#threads[0].hold(yes);
   }
 
-  load(trace: Trace): Executable {
+  load(trace: Trace): WasmExecutable {
     return this.loadProgram(lower(trace));
   }
 
   /** Takes a program that has been lowered already. */
-  loadProgram(program: Program): Executable {
+  loadProgram(program: Program): WasmExecutable {
     if (this.#broken) throw this.#broken;
     return new WasmExecutable(program, this.#memory, this.#storage, (work) => this.#inTurn(work));
   }

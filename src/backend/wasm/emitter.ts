@@ -1,5 +1,5 @@
 // Writes the command stream of a program: opcodes and arguments, barriers where a command needs what an earlier one left.
-import { BARRIER, END, SKIP } from "../../../assembly/opcodes.ts";
+import { BARRIER, END, MARK, SKIP } from "../../../assembly/opcodes.ts";
 import type { Buffer, Elementwise, Step, View } from "../../tape/program.ts";
 import { writeElementwise } from "./encode-elementwise.ts";
 
@@ -92,6 +92,12 @@ export class Emitter {
     this.#writes.push(...writes);
     this.#words.push(opcode, words.length + 2, ...words);
     this.#commands++;
+  }
+
+  /** Makes all threads meet, then keeps the time at an address of 8 bytes. */
+  mark(address: number): void {
+    this.barrier();
+    this.#words.push(MARK, 3, address);
   }
 
   /** Makes all threads meet here. */

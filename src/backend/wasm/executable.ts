@@ -1,14 +1,25 @@
 // A program on the wasm backend: where its buffers are, its command stream, and one run of it.
 import type { Buffer, Program } from "../../tape/program.ts";
-import { size } from "../../tape/shape.ts";
+import { type Shape, size } from "../../tape/shape.ts";
 import type { Executable } from "../backend.ts";
 import { Emitter } from "./emitter.ts";
 import { encoders } from "./encoders.ts";
 import type { Memory } from "./memory.ts";
 import type { Storage } from "./storage.ts";
 
-/** Runs something when its turn has come, with a function that makes the threads walk a stream. */
-export type InTurn = <T>(work: (walk: (stream: number) => Promise<void>) => Promise<T>) => Promise<T>;
+/** Makes the threads walk a stream. */
+type Walk = (stream: number) => Promise<void>;
+/** Runs something when its turn has come. */
+export type InTurn = <T>(work: (walk: Walk) => Promise<T>) => Promise<T>;
+
+/** How long one step took. */
+export interface StepTime {
+  readonly op: string;
+  readonly label: string;
+  /** Of the step's first output. */
+  readonly shape: Shape;
+  readonly timeMs: number;
+}
 
 const ALIGN = 64;
 const NOWHERE = 2 ** 40; // an address behind all memory
@@ -72,13 +83,16 @@ export class WasmExecutable implements Executable {
     return this.#fixed.get(buffer) as number;
   }
 
-  #encode(stream: number, arena: number): { words: Uint32Array; temporaryBytes: number } {
+  /** The stream for these places. `marks`: where to keep the time before the first step and after each. */
+  #encode(stream: number, arena: number, marks?: number): { words: Uint32Array; temporaryBytes: number } {
     const out = new Emitter({ stream, temporaries: arena + this.#temporaries, address: (buffer) => this.#address(buffer, arena) });
-    for (const step of this.#program.steps) {
+    if (marks !== undefined) out.mark(marks);
+    for (const [i, step] of this.#program.steps.entries()) {
       const encode = encoders[step.op];
       if (!encode) throw new TypeError(`Cannot run "${step.op}" on the wasm backend: it has no kernel there`);
       encode(step, out);
       out.nextStep();
+      if (marks !== undefined) out.mark(marks + 8 * (i + 1));
     }
     return { words: out.finish(), temporaryBytes: out.temporaryBytes };
   }
@@ -94,24 +108,55 @@ export class WasmExecutable implements Executable {
     return this.#stream;
   }
 
-  async run(inputs: readonly Float32Array[]): Promise<Float32Array[]> {
+  /** Copies inputs in and takes over parameters that the host has replaced. */
+  #fill(inputs: readonly Float32Array[], arena: number): void {
+    for (const { parameter } of this.#program.buffers) if (parameter) this.#storage.refresh(parameter);
+    for (const [slot, buffers] of this.#slots.entries()) {
+      for (const buffer of buffers ?? []) this.#memory.floats(this.#address(buffer, arena), buffer.size).set(inputs[slot]);
+    }
+  }
+
+  /** Takes the program's turn: `work` runs with everything in place. */
+  #turn<T>(inputs: readonly Float32Array[], work: (walk: Walk, stream: number, arena: number) => Promise<T>): Promise<T> {
     return this.#inTurn(async (walk) => {
       if (this.#disposed) throw new Error("Cannot run a program that has been disposed of");
       const { address, arena } = this.#place();
-      for (const { parameter } of this.#program.buffers) if (parameter) this.#storage.refresh(parameter);
-      for (const [slot, buffers] of this.#slots.entries()) {
-        for (const buffer of buffers ?? []) this.#memory.floats(this.#address(buffer, arena), buffer.size).set(inputs[slot]);
-      }
+      this.#fill(inputs, arena);
       this.#running = true;
       try {
-        await walk(address);
+        return await work(walk, address, arena);
       } finally {
         this.#running = false;
         if (this.#disposed) this.#release();
       }
+    });
+  }
+
+  run(inputs: readonly Float32Array[]): Promise<Float32Array[]> {
+    return this.#turn(inputs, async (walk, stream, arena) => {
+      await walk(stream);
       return this.#program.outputs.map(
         ({ buffer, offset, shape }) => new Float32Array(this.#memory.floats(this.#address(buffer, arena) + 4 * offset, size(shape))),
       );
+    });
+  }
+
+  /** Runs once with all threads meeting after every step, and tells how long each took. Parameters change as in any run. */
+  profile(inputs: readonly Float32Array[]): Promise<StepTime[]> {
+    return this.#turn(inputs, async (walk, _, arena) => {
+      const { steps } = this.#program;
+      const marks = this.#memory.allocate(8 * (steps.length + 1));
+      const stream = this.#memory.allocate(4 * this.#encode(0, arena, marks).words.length);
+      try {
+        const { words } = this.#encode(stream, arena, marks);
+        this.#memory.words(stream, words.length).set(words);
+        await walk(stream);
+        const times = new Float64Array(this.#memory.words(marks, 2).buffer, marks, steps.length + 1);
+        return steps.map(({ op, label, outputs }, i) => ({ op, label, shape: outputs[0]?.shape ?? [], timeMs: times[i + 1] - times[i] }));
+      } finally {
+        this.#memory.release(stream);
+        this.#memory.release(marks);
+      }
     });
   }
 
