@@ -11,7 +11,7 @@ import { iota } from "../tape/ops/reduce.ts";
 import { accuracy, ntXent } from "./contrastive.ts";
 import { reluMlp, SimclrHead } from "./heads.ts";
 import { method } from "./method.ts";
-import { choice, flag, number, whole } from "./options.ts";
+import { choice, flag, number, scale, whole } from "./options.ts";
 
 export const simclr = method({
   name: "simclr",
@@ -28,6 +28,7 @@ export const simclr = method({
       ["sum", "mean"],
       "Loss of both directions: their sum as in the official code, or their mean as in PyTorch ports",
     ),
+    crop: scale([0.08, 1], "Share of the image in a view"),
     strength: number(1, "Strength of the colour changes; 0.5 for CIFAR-10", { min: 0, max: 1 }),
     blur: flag(true, "Blur half of the views; off for CIFAR-10"),
     pipeline: choice(
@@ -37,8 +38,8 @@ export const simclr = method({
     ),
   },
 
-  views: ({ strength, blur: blurred, pipeline }, size) =>
-    (pipeline === "pillow" ? simclrViews : simclrFloatViews)(size, { strength, blurred }),
+  views: ({ crop, strength, blur: blurred, pipeline }, size) =>
+    (pipeline === "pillow" ? simclrViews : simclrFloatViews)(size, { scale: crop, strength, blurred }),
   evaluationView: ({ pipeline }, size) => (pipeline === "pillow" ? evaluationView : simclrFloatEvaluationView)(size),
 
   build(backbone, { dim, layers, head, hidden }) {
