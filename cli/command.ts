@@ -39,7 +39,7 @@ export type Flag =
   | (Common & { type: "boolean" })
   | (Common & { type: "number"; default?: number; whole?: true; min?: number; max?: number })
   | (Common & { type: "string"; value?: string; default?: string })
-  | (Common & { type: "path"; value?: string; default?: string })
+  | (Common & { type: "path"; value?: string; default?: string; required?: true })
   | (Common & { type: "choice"; value?: string; choices: Choices; refuse?: Refuse; listedBy?: string; default?: string })
   | (Common & { type: "pairs" }); // --set key=value, as often as wanted
 
@@ -53,7 +53,7 @@ type Given<F extends Flag> = F extends { type: "boolean" }
     ? Pairs
     : F extends { type: "number" }
       ? number | (F extends { default: number } ? never : undefined)
-      : string | (F extends { default: string } ? never : undefined);
+      : string | (F extends { default: string } | { required: true } ? never : undefined);
 export type ArgumentValues<A extends Arguments> = { [K in keyof A]: A[K] extends { optional: true } ? string | undefined : string };
 export type FlagValues<F extends Flags> = { [K in keyof F]: Given<F[K]> };
 
@@ -134,7 +134,12 @@ export async function parse(command: Command, words: readonly string[]): Promise
     else flags[name] = flag.type === "number" ? readNumber(name, flag, value as string) : (value as string);
     if (flag.type === "choice") await choose(name, value as string, flag);
   }
-  return { args: await readArguments(command, positionals), flags, help: false };
+  const args = await readArguments(command, positionals);
+  for (const [name, flag] of Object.entries(table)) {
+    const missing = flag.type === "path" && flag.required && flags[name] === undefined;
+    if (missing) throw new UsageError(`Missing --${name}: ${flag.help}`, `write --${name} ${placeholder(flag)}`);
+  }
+  return { args, flags, help: false };
 }
 
 interface Typed {

@@ -4,9 +4,17 @@ import { type Command, command, type Invocation, parse, UsageError } from "./com
 import completions, { candidates } from "./completions.ts";
 import data from "./data.ts";
 import doctor from "./doctor.ts";
+import embed from "./embed.ts";
 import { commandHelp, type Groups, rootHelp } from "./help.ts";
+import knn from "./knn.ts";
+import methods from "./methods.ts";
+import models from "./models.ts";
+import recipes from "./recipes.ts";
+import report from "./report.ts";
+import resume from "./resume.ts";
 import { didYouMean } from "./suggest.ts";
 import { colorful, colors, Interrupted, type Terminal } from "./terminal.ts";
+import train from "./train.ts";
 import { version } from "./version.ts";
 
 const help = command({
@@ -28,6 +36,9 @@ const help = command({
 });
 
 export const groups: Groups = {
+  Learn: [train, resume],
+  "Measure and use": [knn, embed, report],
+  "Look up": [methods, models, recipes],
   "Set up": [doctor, data, completions, help],
 };
 
@@ -37,15 +48,15 @@ export const commands: readonly Command[] = Object.values(groups).flat();
 export async function autodidact(words: readonly string[], terminal: Terminal): Promise<number> {
   try {
     await dispatch(words, terminal);
-    return 0;
+    return signalCode(terminal) ?? 0;
   } catch (error) {
-    const reason = terminal.stop.reason;
-    if (terminal.stop.aborted && !(reason instanceof Interrupted)) return 0; // the reader went away
-    report(error, words.includes("--verbose"), terminal);
-    if (reason instanceof Interrupted) return reason.code;
-    return error instanceof UsageError || isRequestError(error) ? 2 : 1;
+    if (terminal.stop.aborted && signalCode(terminal) === undefined) return 0; // the reader went away
+    complain(error, words.includes("--verbose"), terminal);
+    return signalCode(terminal) ?? (error instanceof UsageError || isRequestError(error) ? 2 : 1);
   }
 }
+
+const signalCode = ({ stop }: Terminal): number | undefined => (stop.reason instanceof Interrupted ? stop.reason.code : undefined);
 
 async function dispatch(words: readonly string[], terminal: Terminal): Promise<void> {
   const [first, ...rest] = words;
@@ -90,7 +101,7 @@ function tipOf(error: Error): string {
 }
 
 /** `error: what` and `  tip: what would do`, on stderr. */
-function report(thrown: unknown, verbose: boolean, terminal: Terminal): void {
+function complain(thrown: unknown, verbose: boolean, terminal: Terminal): void {
   const paint = colors(colorful(terminal.err, terminal.env));
   const error = thrown instanceof Error ? thrown : new Error(String(thrown));
   const tip = tipOf(error);

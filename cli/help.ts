@@ -5,6 +5,9 @@ import type { Colors } from "./terminal.ts";
 /** Commands under a heading. */
 export type Groups = Readonly<Record<string, readonly Command[]>>;
 
+/** Longest line of examples. */
+const WIDE = 90;
+
 const indent = (text: string, by: number) => " ".repeat(by) + text;
 
 export function rootHelp(groups: Groups, { heading, command, example }: Colors): string {
@@ -20,7 +23,8 @@ export function rootHelp(groups: Groups, { heading, command, example }: Colors):
     lines.push(indent(heading(`${title}:`), 2));
     for (const { name, summary, examples } of commands) {
       lines.push(indent(command(name.padEnd(width)) + summary, 4));
-      lines.push(indent(example(examples.slice(0, 2).join("  |  ")), 5 + width));
+      const both = examples.slice(0, 2).join("  |  ");
+      lines.push(indent(example(both.length < WIDE ? both : examples[0]), 5 + width));
     }
   }
   lines.push("", heading("Options:"));

@@ -11,8 +11,23 @@ export interface Progress {
 
 /** `json` prints every event as a line of stdout that begins with `"version": 1`, and nothing on stderr. */
 export function progress(terminal: Terminal, { json }: { json: boolean }): Progress {
-  if (json) return { show: (event) => terminal.out.write(`${JSON.stringify({ version: 1, ...event })}\n`), close() {} };
-  return terminal.err.terminal ? new LiveProgress(terminal) : new PlainProgress(terminal);
+  const shown = json ? new JsonProgress(terminal.out) : terminal.err.terminal ? new LiveProgress(terminal) : new PlainProgress(terminal);
+  const message = "finishing the step and writing a checkpoint; once more stops at once";
+  terminal.stop.addEventListener("abort", () => shown.show({ type: "note", message }), { once: true });
+  return shown;
+}
+
+class JsonProgress implements Progress {
+  readonly #stream: Stream;
+  constructor(stream: Stream) {
+    this.#stream = stream;
+  }
+
+  show(event: RunEvent): void {
+    this.#stream.write(`${JSON.stringify({ version: 1, ...event })}\n`);
+  }
+
+  close(): void {}
 }
 
 class PlainProgress implements Progress {
@@ -69,6 +84,23 @@ class LiveProgress extends PlainProgress {
     if (this.#live) this.stream.write("\n");
     this.#live = "";
   }
+}
+
+/** A live count of pictures on a terminal, and nothing elsewhere. `close` takes it away. */
+export function counter({ err }: Terminal): { show(done: number, of: number): void; close(): void } {
+  if (!err.terminal) return { show() {}, close() {} };
+  return {
+    show: (done, of) => err.write(`${CLEAR}${amount(done)} of ${amount(of)} images`),
+    close: () => err.write(CLEAR),
+  };
+}
+
+/** Names the first ten of the pictures that could not be read. */
+export function noteSkipped(skipped: readonly string[], note: (line: string) => void): void {
+  if (!skipped.length) return;
+  note(`skipped ${amount(skipped.length)} of the images, which cannot be read:`);
+  for (const line of skipped.slice(0, 10)) note(`  ${line}`);
+  if (skipped.length > 10) note(`  and ${amount(skipped.length - 10)} more`);
 }
 
 /** `epoch 3.2/40  step 128/1600  loss 4.812  1,234 images/s  2m 05s left  412 MB` */

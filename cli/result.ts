@@ -1,0 +1,16 @@
+// How a run ended, for `train`, `resume` and `demo`.
+import type { RunResult } from "../src/train/events.ts";
+import type { Invocation } from "./command.ts";
+import { amount } from "./progress.ts";
+
+/** One line on stdout, and what to do next on stderr. */
+export function showResult(
+  { run, step, steps, loss, stopped, knn }: RunResult,
+  { print, note, json }: Pick<Invocation, "print" | "note"> & { json: boolean },
+): void {
+  if (json) return; // the events have said it
+  const score = knn ? `, kNN top-1 ${knn.top1.toFixed(2)} % (raw pixels ${knn.pixelsTop1.toFixed(2)} %)` : "";
+  print(`${run}: ${amount(step)} of ${amount(steps)} steps, loss ${loss.toFixed(4)}${score}`);
+  if (stopped) note(`stopped; \`autodidact resume ${run}\` goes on`);
+  else note(`\`autodidact report ${run}\` writes what was learned into a page`);
+}

@@ -1,0 +1,23 @@
+import { command } from "./command.ts";
+import { machine, machineFlags } from "./machine.ts";
+import { progress } from "./progress.ts";
+import { showResult } from "./result.ts";
+
+export default command({
+  name: "resume",
+  summary: "Go on with a run that was stopped, to the same end",
+  args: { run: { help: "The run's folder" } },
+  flags: { ...machineFlags, json: { group: "Output", type: "boolean", help: "Print every event as a line of JSON" } },
+  examples: ["autodidact resume runs/simclr-photos"],
+  async run({ args, flags, print, note, terminal }) {
+    const { resume } = await import("../src/train/train.ts");
+    const shown = progress(terminal, flags);
+    try {
+      const result = await resume(args.run, { settings: machine(flags), onEvent: (event) => shown.show(event), signal: terminal.stop });
+      shown.close();
+      showResult(result, { print, note, json: flags.json });
+    } finally {
+      shown.close();
+    }
+  },
+});

@@ -1,0 +1,87 @@
+import { existsSync } from "node:fs";
+import { basename, extname, join, resolve } from "node:path";
+import { command, UsageError } from "./command.ts";
+import { machine, machineFlags } from "./machine.ts";
+import { backboneName, methodName, recipeName } from "./names.ts";
+import { progress } from "./progress.ts";
+import { showResult } from "./result.ts";
+
+export default command({
+  name: "train",
+  summary: "Learn from images that nobody labelled",
+  args: {
+    method: { help: "Which method learns; `autodidact methods` lists them", ...methodName },
+    images: { help: "A folder of pictures, of CIFAR or IDX files or of .tar shards; one such file; or a list of paths" },
+  },
+  flags: {
+    recipe: { group: "Model", type: "choice", otherwise: "the method's", help: "Published settings to start from", ...recipeName },
+    backbone: { group: "Model", type: "choice", otherwise: "the recipe's", help: "Network that learns", ...backboneName },
+    size: { group: "Model", type: "number", whole: true, min: 1, otherwise: "the recipe's", help: "Side of a view in pixels" },
+    epochs: { group: "Training", type: "number", min: 0, otherwise: "the recipe's", help: "Length: times that each image is seen" },
+    steps: { group: "Training", type: "number", whole: true, min: 1, help: "Length: steps of the optimiser" },
+    minutes: { group: "Training", type: "number", min: 0, help: "Length: time of training" },
+    batch: { group: "Training", type: "number", whole: true, min: 1, otherwise: "the recipe's", help: "Images in a step" },
+    accumulate: {
+      group: "Training",
+      type: "number",
+      whole: true,
+      min: 1,
+      default: 1,
+      help: "Parts that a batch is cut into, to save memory",
+    },
+    lr: { group: "Training", type: "number", min: 0, otherwise: "the recipe's", help: "Learning rate, before scaling by the batch" },
+    set: { group: "Training", type: "pairs", help: "Change a setting of the method or the recipe; may be repeated" },
+    seed: { group: "Training", type: "number", whole: true, min: 0, max: 2 ** 32 - 1, default: 0, help: "Seed of all random numbers" },
+    "knn-every": { group: "Evaluation", type: "number", min: 0, default: 0, help: "Epochs between kNN scores; 0: only at the end" },
+    "knn-train": { group: "Evaluation", type: "path", value: "images", otherwise: "<images>", help: "Labelled images that vote" },
+    "knn-test": {
+      group: "Evaluation",
+      type: "path",
+      value: "images",
+      otherwise: "a part of <images>",
+      help: "Labelled images that are judged",
+    },
+    ...machineFlags,
+    out: { group: "Output", type: "path", value: "folder", otherwise: "runs/<method>-<images>", help: "Folder of the run" },
+    force: { group: "Output", type: "boolean", help: "Replace a run that is in that folder" },
+    json: { group: "Output", type: "boolean", help: "Print every event as a line of JSON" },
+  },
+  examples: ["autodidact train simclr photos/", "autodidact train dino photos/ --backbone vit-tiny-16 --epochs 100"],
+  async run({ args, flags, print, note, terminal }) {
+    const { recipe, backbone, size, epochs, steps, minutes, batch, accumulate, seed, lr, set } = flags;
+    const request = {
+      ...{ method: args.method, images: args.images, recipe, backbone, size, epochs, steps, minutes, batch, accumulate, seed },
+      set: lr === undefined ? set : { ...set, "optimizer.lr": String(lr) },
+    };
+    if (flags["knn-train"] && !flags["knn-test"]) throw new UsageError("--knn-train needs --knn-test", "write --knn-test <images> too");
+    const knnImages = flags["knn-test"] ? { train: flags["knn-train"] ?? args.images, test: flags["knn-test"] } : undefined;
+    const { train } = await import("../src/train/train.ts");
+    const shown = progress(terminal, flags);
+    const run = flags.out ?? freeFolder(args.method, args.images);
+    try {
+      const result = await train(request, {
+        ...{ run, force: flags.force },
+        settings: { ...machine(flags), knnEvery: flags["knn-every"], knnImages },
+        onEvent: (event) => shown.show(event),
+        signal: terminal.stop,
+      });
+      shown.close();
+      showResult(result, { print, note, json: flags.json });
+    } catch (error) {
+      throw (error as Error).name === "RunExistsError" ? Object.assign(error as Error, { tip: insteadOf(run) }) : error;
+    } finally {
+      shown.close();
+    }
+  },
+});
+
+const insteadOf = (run: string) => `--out <folder> takes another, --force replaces a run, \`autodidact resume ${run}\` goes on with it`;
+
+/** runs/simclr-photos, or with a number behind it where that is taken. */
+function freeFolder(method: string, images: string): string {
+  const name = join("runs", `${method}-${basename(resolve(images), extname(images))}`);
+  for (let n = 1; ; n++) {
+    const path = n === 1 ? name : `${name}-${n}`;
+    if (!existsSync(path)) return path;
+  }
+}
