@@ -64,7 +64,10 @@ svg text { fill: var(--soft); font: 11px system-ui, sans-serif; font-variant-num
 .row figure { margin: 0; text-align: center; font-size: 0.72rem; color: var(--soft); font-variant-numeric: tabular-nums; }
 .row .query { margin-right: 0.9rem; } .row .thumb { border: 2px solid transparent; box-sizing: content-box; }
 .row .same .thumb { border-color: var(--good); } .row .other .thumb { border-color: var(--bad); }
-.pictures img { image-rendering: pixelated; border-radius: 3px; } .row img { display: block; border-radius: 3px; }
+.row img { display: block; border-radius: 3px; } .frame { display: inline-block; border: 2px solid transparent; border-radius: 5px; }
+.row .same .frame { border-color: var(--good); } .row .other .frame { border-color: var(--bad); }
+.legend .class::before { width: 0.75em; height: 0.75em; border: 0; border-radius: 2px; background: var(--dot); }
+.filters { image-rendering: pixelated; margin-top: 1rem; max-width: 100%; border-radius: 4px; }
 table { border-collapse: collapse; margin-top: 0.75rem; font-size: 0.88rem; }
 td { padding: 0.2rem 1.5rem 0.2rem 0; border-bottom: 1px solid var(--rule); vertical-align: top; overflow-wrap: anywhere; }
 td:first-child { color: var(--soft); white-space: nowrap; }
