@@ -255,7 +255,7 @@ export class Loader implements AsyncIterable<Batch> {
         this.#wake = resolve;
       });
     }
-    for (const { worker } of this.#workers) worker.unref();
+    if (!this.#closed) for (const { worker } of this.#workers) worker.unref();
   }
 
   #batch({ epoch, step, slot, rows }: Making): Batch {
@@ -291,6 +291,7 @@ export class Loader implements AsyncIterable<Batch> {
     await Promise.all(
       this.#workers.map(({ worker }) => {
         worker.removeAllListeners("exit");
+        worker.ref();
         return worker.terminate();
       }),
     );
