@@ -6,7 +6,7 @@ import type { Parameter } from "../tape/tensor.ts";
 import type { Trace } from "../tape/trace.ts";
 import type { Backend } from "./backend.ts";
 import { WasmExecutable } from "./wasm/executable.ts";
-import { type Kernels, loadKernels } from "./wasm/kernels.ts";
+import { type Build, type Kernels, loadKernels } from "./wasm/kernels.ts";
 import { CONTROL, Memory } from "./wasm/memory.ts";
 import { Storage } from "./wasm/storage.ts";
 import { cores, type Report, startThread, type Thread } from "./workers.ts";
@@ -19,12 +19,15 @@ export interface WasmOptions {
   threads?: number;
   /** Bytes of memory at most; default 4 GiB. */
   memory?: number;
+  /** Which build of the kernels; default: the faster one. Builds differ in rounding. */
+  build?: Build;
 }
 
 /** What a backend has chosen and why, for people. */
 export interface Description {
   threads: number;
-  build: string;
+  build: Build;
+  revectorized: boolean;
   why: string;
   memoryUsed: number;
   memoryLargest: number;
@@ -58,11 +61,11 @@ export class WasmBackend implements Backend {
   }
 
   /** Compiles the kernels and starts the threads. */
-  static async open({ threads = cores(), memory }: WasmOptions = {}): Promise<WasmBackend> {
+  static async open({ threads = cores(), memory, build }: WasmOptions = {}): Promise<WasmBackend> {
     if (!Number.isInteger(threads) || threads < 1 || threads > 256) {
       throw new RangeError(`Cannot run on ${threads} threads: expected a whole number from 1 to 256`);
     }
-    const backend = new WasmBackend(await loadKernels(), threads, memory);
+    const backend = new WasmBackend(await loadKernels(build), threads, memory);
     await backend.#start();
     return backend;
   }
@@ -143,8 +146,8 @@ export class WasmBackend implements Backend {
   }
 
   describe(): Description {
-    const { build, why } = this.#kernels;
-    return { threads: this.threads, build, why, memoryUsed: this.#memory.used, memoryLargest: this.#memory.largest() };
+    const { build, revectorized, why } = this.#kernels;
+    return { threads: this.threads, build, revectorized, why, memoryUsed: this.#memory.used, memoryLargest: this.#memory.largest() };
   }
 
   async close(): Promise<void> {

@@ -35,6 +35,8 @@ const codes: Record<string, number> = {
   where: opcode.WHERE,
 };
 
+export const elementwiseOps: readonly string[] = Object.keys(codes);
+
 interface Placed {
   op: number;
   to: number;

@@ -1,30 +1,91 @@
-// Which build of the kernels runs: the plain one, or the one with relaxed SIMD where the engine has it.
+// Which build of the kernels runs, and in which mode of the engine.
+//
+// Relaxed SIMD has a fused multiply-add, which rounds differently: the plain build is kept unless the other is clearly faster, so
+// that timing noise does not change results from run to run, and callers may name the build that a run began with.
+//
+// From Node 24 on V8 can join two vectors into one of 256 bits. The mode is experimental, so it is used only if every family of
+// kernels proves right under it.
 import { nodeMajor, readKernels, setEngineFlags } from "../workers.ts";
+import { disproved } from "./proof.ts";
+import { Solo } from "./solo.ts";
+
+export type Build = "plain" | "relaxed";
 
 export interface Kernels {
   readonly module: WebAssembly.Module;
-  readonly build: "plain" | "relaxed";
-  /** Why this build, for people. */
+  readonly build: Build;
+  /** Whether V8 joins vectors into longer ones. */
+  readonly revectorized: boolean;
+  /** Why this build in this mode, for people. */
   readonly why: string;
 }
 
-let flagged = false;
+/** How much faster the relaxed build has to be. */
+const CLEARLY = 1.15;
+const SIDE = 192;
+const REPEATS = 6;
 
-/** Flags must be set before anything is compiled, and once. */
-function prepareEngine(): void {
-  if (flagged) return;
-  flagged = true;
+interface Engine {
+  readonly revectorized: boolean;
+  readonly note: string;
+  /** Appended to a module, so that the engine does not reuse what it compiled in another mode. */
+  readonly salt: readonly number[];
+}
+
+/** An empty custom section. */
+const SALT = [0, 2, 1, 0x78];
+
+let prepared: Promise<Engine> | undefined;
+
+/** Sets the engine's flags, which must be done before anything is compiled, and once. */
+async function prepareEngine(): Promise<Engine> {
   // Code entered in the baseline compiler would stay there until a whole program has run.
   setEngineFlags("--no-liftoff", "--no-wasm-tier-up");
   if (nodeMajor < 22) setEngineFlags("--experimental-wasm-relaxed-simd");
+  if (nodeMajor < 24) return { revectorized: false, note: "", salt: [] };
+  setEngineFlags("--experimental-wasm-revectorize");
+  for (const build of ["plain", "relaxed"] as const) {
+    const bytes = await readKernels(`kernels-${build}.wasm`);
+    const wrong = WebAssembly.validate(bytes) ? disproved(new WebAssembly.Module(bytes)) : undefined;
+    if (!wrong) continue;
+    setEngineFlags("--no-experimental-wasm-revectorize");
+    return { revectorized: false, note: `; without 256-bit vectors, under which ${wrong} was wrong in the ${build} build`, salt: SALT };
+  }
+  return { revectorized: true, note: "; V8 joins vectors into 256 bits, proved at start", salt: [] };
 }
 
-/** Compiles the kernels. */
-export async function loadKernels(): Promise<Kernels> {
-  prepareEngine();
-  const relaxed = await readKernels("kernels-relaxed.wasm");
-  if (WebAssembly.validate(relaxed))
-    return { module: await WebAssembly.compile(relaxed), build: "relaxed", why: "the engine has relaxed SIMD" };
-  const plain = await readKernels("kernels-plain.wasm");
-  return { module: await WebAssembly.compile(plain), build: "plain", why: "the engine has no relaxed SIMD" };
+/** Floating-point operations a second, in units of 10^9, of two builds in turn: the best of some short products. */
+function race(modules: readonly WebAssembly.Module[]): number[] {
+  const shape = [SIDE, SIDE];
+  const products = modules.map((module) => new Solo(module).prepare({ op: "matmul", shapes: [shape, shape], outShapes: [shape] }));
+  const best = products.map(() => Number.POSITIVE_INFINITY);
+  for (let i = 0; i <= REPEATS; i++) {
+    for (const [which, { run }] of products.entries()) {
+      const start = performance.now();
+      run();
+      if (i > 0) best[which] = Math.min(best[which], performance.now() - start); // the first one compiles
+    }
+  }
+  return best.map((ms) => (2 * SIDE ** 3) / ms / 1e6);
+}
+
+async function compiled(build: Build, salt: readonly number[]): Promise<WebAssembly.Module | undefined> {
+  const bytes = Uint8Array.from([...(await readKernels(`kernels-${build}.wasm`)), ...salt]);
+  return WebAssembly.validate(bytes) ? WebAssembly.compile(bytes) : undefined;
+}
+
+/** Compiles the kernels; the faster build, or the one that is asked for. */
+export async function loadKernels(wanted?: Build): Promise<Kernels> {
+  prepared ??= prepareEngine();
+  const { revectorized, note, salt } = await prepared;
+  const [plain, relaxed] = [await compiled("plain", salt), await compiled("relaxed", salt)];
+  if (!plain) throw new Error("Cannot open the wasm backend: this engine has no WebAssembly SIMD and threads");
+  if (wanted === "relaxed" && !relaxed) throw new Error("Cannot open the relaxed build of the kernels: this engine has no relaxed SIMD");
+  if (wanted === "relaxed" && relaxed) return { module: relaxed, build: "relaxed", revectorized, why: `asked for${note}` };
+  if (wanted === "plain") return { module: plain, build: "plain", revectorized, why: `asked for${note}` };
+  if (!relaxed) return { module: plain, build: "plain", revectorized, why: `this engine has no relaxed SIMD${note}` };
+  const [a, b] = race([plain, relaxed]);
+  const faster = b > CLEARLY * a;
+  const why = `plain ${a.toFixed(0)} and relaxed ${b.toFixed(0)} GFLOP/s on one thread; relaxed has to be ${Math.round((CLEARLY - 1) * 100)} % faster${note}`;
+  return faster ? { module: relaxed, build: "relaxed", revectorized, why } : { module: plain, build: "plain", revectorized, why };
 }
