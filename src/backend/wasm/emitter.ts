@@ -9,6 +9,14 @@ export interface Range {
   readonly end: number;
 }
 
+/** What a command reads and writes. */
+export interface Touched {
+  readonly reads: readonly Range[];
+  readonly writes: readonly Range[];
+  /** Written as well, beside what the step's earlier commands write: need not wait for them. */
+  readonly apart?: readonly Range[];
+}
+
 /** Writes the commands of one step. */
 export type Encode = (step: Step, out: Emitter) => void;
 
@@ -84,12 +92,12 @@ export class Emitter {
     this.#used = 0;
   }
 
-  /** Appends a command. Everything it touches must be in `reads` and `writes`. */
-  emit(opcode: number, { reads, writes }: { reads: readonly Range[]; writes: readonly Range[] }, words: readonly number[]): void {
+  /** Appends a command. Everything it touches must be in `reads`, `writes` and `apart`. */
+  emit(opcode: number, { reads, writes, apart = [] }: Touched, words: readonly number[]): void {
     const waits = reads.some((r) => overlap(r, this.#writes)) || writes.some((w) => overlap(w, this.#writes) || overlap(w, this.#reads));
     if (waits) this.barrier();
     this.#reads.push(...reads);
-    this.#writes.push(...writes);
+    this.#writes.push(...writes, ...apart);
     this.#words.push(opcode, words.length + 2, ...words);
     this.#commands++;
   }

@@ -3,7 +3,7 @@ import * as opcode from "../../../assembly/opcodes.ts";
 import type { View } from "../../tape/program.ts";
 import { size } from "../../tape/shape.ts";
 import { collapse } from "../../tape/view.ts";
-import type { Emitter, Encode } from "./emitter.ts";
+import type { Emitter, Encode, Range, Touched } from "./emitter.ts";
 
 /** A source at an address of its own, read with strides; all zero for one number. */
 interface Source {
@@ -27,7 +27,7 @@ function transposed(shape: readonly number[], view: View): number | undefined {
 }
 
 /** Copies one view into another of its shape; `touched` is what the command is known to read and write. */
-function emitCopy(out: Emitter, from: View, to: View, touched: Parameters<Emitter["emit"]>[1]): void {
+function emitCopy(out: Emitter, from: View, to: View, touched: Touched): void {
   const { shape, views } = collapse(from.shape, [from, to]);
   const [source, target] = views.map((view) => ({ address: out.address(view), strides: view.strides }));
   const run = target.strides.at(-1) === 1 ? transposed(shape, views[0]) : undefined;
@@ -56,13 +56,16 @@ const part = (view: View, axis: number, begin: number, n: number): View => ({
   shape: view.shape.with(axis, n),
 });
 
+/** A result that several commands write in parts. */
+const written = (range: Range, first: boolean): Omit<Touched, "reads"> => (first ? { writes: [range] } : { writes: [], apart: [range] });
+
 const concat: Encode = ({ inputs, outputs: [y], attrs }, out) => {
   const axis = attrs.axis as number;
   let at = 0;
   for (const [i, x] of inputs.entries()) {
     const n = x.shape[axis];
     // The parts lie apart although their ranges overlap: only the first one has to wait for earlier writes.
-    emitCopy(out, x, part(y, axis, at, n), { reads: [out.range(x)], writes: i === 0 ? [out.range(y)] : [] });
+    emitCopy(out, x, part(y, axis, at, n), { reads: [out.range(x)], ...written(out.range(y), i === 0) });
     at += n;
   }
 };
@@ -77,7 +80,7 @@ const pad: Encode = ({ inputs: [x], outputs: [y], attrs }, out) => {
     const zero = { address: value, strides: shape.map(() => 0) };
     out.emit(
       opcode.COPY,
-      { reads: [], writes: first ? [out.range(y)] : [] },
+      { reads: [], ...written(out.range(y), first) },
       copyWords(shape, zero, { address: out.address(views[0]), strides: views[0].strides }),
     );
   };
@@ -91,7 +94,7 @@ const pad: Encode = ({ inputs: [x], outputs: [y], attrs }, out) => {
     }
     rest = part(rest, axis, before[axis], n);
   }
-  emitCopy(out, x, rest, { reads: [out.range(x)], writes: first ? [out.range(y)] : [] });
+  emitCopy(out, x, rest, { reads: [out.range(x)], ...written(out.range(y), first) });
 };
 
 const updateSlice: Encode = ({ inputs: [x, piece, start], outputs: [y], attrs }, out) => {
