@@ -1,3 +1,5 @@
+import { existsSync } from "node:fs";
+import { dirname } from "node:path";
 import { command } from "./command.ts";
 import { machine, machineFlags } from "./machine.ts";
 import { backboneName } from "./names.ts";
@@ -20,6 +22,8 @@ export default command({
   },
   examples: ["autodidact embed runs/simclr-photos photos/ --out photos.npy"],
   async run({ args, flags, print, printJson, note, terminal }) {
+    const folder = dirname(flags.out);
+    if (!existsSync(folder)) throw new Error(`Cannot write ${flags.out}: there is no folder ${folder}`);
     const { embed } = await import("../src/evaluate/embed.ts");
     const { out, backbone, size, batch, json } = flags;
     const count = counter(terminal);

@@ -3,12 +3,13 @@ import type { RunResult } from "../src/train/events.ts";
 import type { Invocation } from "./command.ts";
 import { amount } from "./progress.ts";
 
-/** One line on stdout, and what to do next on stderr. */
-export function showResult(
-  { run, step, steps, loss, stopped, knn }: RunResult,
-  { print, note, json }: Pick<Invocation, "print" | "note"> & { json: boolean },
-): void {
-  if (json) return; // the events have said it
+/** One line on stdout, and what to do next on stderr; for machines, one more line of JSON. */
+export function showResult(result: RunResult, { print, note, json }: Pick<Invocation, "print" | "note"> & { json: boolean }): void {
+  if (json) {
+    print(JSON.stringify({ version: 1, type: "end", ...result }));
+    return;
+  }
+  const { run, step, steps, loss, stopped, knn } = result;
   const score = knn ? `, kNN top-1 ${knn.top1.toFixed(2)} % (raw pixels ${knn.pixelsTop1.toFixed(2)} %)` : "";
   print(`${run}: ${amount(step)} of ${amount(steps)} steps, loss ${loss.toFixed(4)}${score}`);
   if (stopped) note(`stopped; \`autodidact resume ${run}\` goes on`);

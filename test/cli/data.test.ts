@@ -2,13 +2,13 @@ import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { crc32, deflateSync, gzipSync } from "node:zlib";
+import { gzipSync } from "node:zlib";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type BatchFile, fetchCifar10, type Pack } from "../../cli/data/cifar10.ts";
 import { fetchFashionMnist } from "../../cli/data/fashion-mnist.ts";
 import { execute, md5 } from "../../cli/data/files.ts";
-import { run } from "./support.ts";
+import { png, run } from "./support.ts";
 
 const test = suite<{ folder: string }>("data");
 test.before.each(async (context) => {
@@ -17,30 +17,6 @@ test.before.each(async (context) => {
 test.after.each(({ folder }) => rm(folder, { recursive: true, force: true }));
 
 const fetching = { signal: new AbortController().signal, note() {} };
-
-function chunk(type: string, data: Buffer): Buffer {
-  const body = Buffer.concat([Buffer.from(type), data]);
-  const [length, sum] = [Buffer.alloc(4), Buffer.alloc(4)];
-  length.writeUInt32BE(data.length);
-  sum.writeUInt32BE(crc32(body));
-  return Buffer.concat([length, body, sum]);
-}
-
-/** An 8-bit RGB PNG. */
-function png(width: number, height: number, value: (i: number) => number): Buffer {
-  const head = Buffer.alloc(13);
-  head.writeUInt32BE(width, 0);
-  head.writeUInt32BE(height, 4);
-  head.set([8, 2, 0, 0, 0], 8);
-  const rows = Array.from({ length: height }, (_, y) => [0, ...Array.from({ length: 3 * width }, (_, x) => value(y * 3 * width + x))]);
-  const signature = Buffer.from([137, 80, 78, 71, 13, 10, 26, 10]);
-  return Buffer.concat([
-    signature,
-    chunk("IHDR", head),
-    chunk("IDAT", deflateSync(Buffer.from(rows.flat()))),
-    chunk("IEND", Buffer.alloc(0)),
-  ]);
-}
 
 // Two pictures of two pixels: rows of the PNG are r g b r g b, records are label, r r, g g, b b.
 const records = [7, 0, 3, 1, 4, 2, 5, 9, 6, 9, 7, 10, 8, 11];
