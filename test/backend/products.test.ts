@@ -29,9 +29,21 @@ async function close(name: string, run: Run, inputs: readonly Input[]): Promise<
 }
 
 const matmuls: [m: number, n: number, k: number][] = [
-  [1, 1, 1], [1, 67, 3], [2, 16, 1], [3, 15, 33], [7, 17, 64], [8, 32, 9], [9, 48, 5], [31, 1, 65], [67, 3, 2], [130, 33, 7],
-  [65, 130, 321], [11, 40, 1300], [1, 600, 20], [600, 10, 13],
-]; // biome-ignore format: a table
+  [1, 1, 1],
+  [1, 67, 3],
+  [2, 16, 1],
+  [3, 15, 33],
+  [7, 17, 64],
+  [8, 32, 9],
+  [9, 48, 5],
+  [31, 1, 65],
+  [67, 3, 2],
+  [130, 33, 7],
+  [65, 130, 321],
+  [11, 40, 1300],
+  [1, 600, 20],
+  [600, 10, 13],
+];
 
 const transposed = (shape: Shape, yes: boolean): Shape => (yes ? [...shape].reverse() : shape);
 for (const ta of [false, true]) {
@@ -65,8 +77,15 @@ products("conv2d and both of its gradients equal plain loops on every shape", as
 });
 
 const attentions: [heads: number, n: number, m: number, d: number][] = [
-  [1, 1, 2, 1], [2, 2, 3, 3], [3, 5, 17, 5], [1, 33, 16, 17], [2, 67, 13, 16], [1, 131, 270, 8], [1, 140, 130, 33], [1, 9, 9, 200],
-]; // biome-ignore format: a table
+  [1, 1, 2, 1],
+  [2, 2, 3, 3],
+  [3, 5, 17, 5],
+  [1, 33, 16, 17],
+  [2, 67, 13, 16],
+  [1, 131, 270, 8],
+  [1, 140, 130, 33],
+  [1, 9, 9, 200],
+];
 products("attention and its gradients equal plain loops on every shape", async () => {
   for (const [heads, n, m, d] of attentions) {
     const run: Run = (q, k, v) => attention(q, k, v, { heads, scale: 0.7 / Math.sqrt(d) });
