@@ -10,7 +10,8 @@ export default command({
   flags: { json: { type: "boolean", help: "Print one JSON object" } },
   examples: ["autodidact doctor", "autodidact doctor --json"],
   async run({ flags, print, printJson, colors }) {
-    const report = { autodidact: version(), runtime: runtime(), cpu: cpu(), memory: memory(), kernels: await kernels(), gpu: await gpu() };
+    const built = await kernels(); // first: it may switch features of the engine on
+    const report = { autodidact: version(), runtime: runtime(), cpu: cpu(), memory: memory(), kernels: built, gpu: await gpu() };
     if (flags.json) return printJson(report);
     const line = (name: string, text: string) => print(`${colors.command(name.padEnd(12))}${text}`);
     const { runtime: engine, cpu: chip, memory: room } = report;
@@ -19,8 +20,8 @@ export default command({
     line("cpu", `${chip.model}, ${chip.threads} threads`);
     line("features", chip.features.join(" ") || "unknown");
     line("memory", `${bytes(room.availableBytes)} of ${bytes(room.totalBytes)} free`);
-    const { build, why, threads } = report.kernels;
-    line("kernels", build ? `${build}, ${threads} threads: ${why}` : `none: ${why}`);
+    const { build, revectorized, why, threads } = built;
+    line("kernels", build ? `${build}${revectorized ? ", 256 bits" : ""}, ${threads} threads: ${why}` : `none: ${why}`);
     line("gpu", report.gpu.adapter ?? `none: ${report.gpu.reason}`);
   },
 });
@@ -72,8 +73,11 @@ interface Kernels {
   build?: string;
   /** Why this build, or why there is none. */
   why: string;
+  /** Pairs of 128-bit instructions run as one of 256 bits. */
+  revectorized?: boolean;
   threads?: number;
-  memoryBytes?: number;
+  /** The most that one program may use. */
+  largestBytes?: number;
 }
 
 /** Starts the WebAssembly backend, as training would, and stops it again. */
@@ -81,9 +85,9 @@ async function kernels(): Promise<Kernels> {
   const { WasmBackend } = await import("../src/backend/wasm.ts");
   try {
     const backend = await WasmBackend.open();
-    const { build, why, threads, memoryLargest } = backend.describe();
+    const { build, revectorized, why, threads, memoryLargest } = backend.describe();
     await backend.close();
-    return { build, why, threads, memoryBytes: memoryLargest };
+    return { build, revectorized, why, threads, largestBytes: memoryLargest };
   } catch (error) {
     return { why: (error as Error).message };
   }
