@@ -14,7 +14,7 @@ export function progress(terminal: Terminal, { json }: { json: boolean }): Progr
   const shown = json ? new JsonProgress(terminal.out) : terminal.err.terminal ? new LiveProgress(terminal) : new PlainProgress(terminal);
   const message = "finishing the step and writing a checkpoint; once more stops at once";
   terminal.stop.addEventListener("abort", () => shown.show({ type: "note", message }), { once: true });
-  return shown;
+  return { show: (event) => shown.show(event), close: () => shown.close() };
 }
 
 class JsonProgress implements Progress {

@@ -13,7 +13,7 @@ export default command({
     const { resume } = await import("../src/train/train.ts");
     const shown = progress(terminal, flags);
     try {
-      const result = await resume(args.run, { settings: machine(flags), onEvent: (event) => shown.show(event), signal: terminal.stop });
+      const result = await resume(args.run, { settings: machine(flags), onEvent: shown.show, signal: terminal.stop });
       shown.close();
       showResult(result, { print, note, json: flags.json });
     } finally {

@@ -1,6 +1,6 @@
-import { existsSync } from "node:fs";
 import { basename, extname, join, resolve } from "node:path";
 import { command, UsageError } from "./command.ts";
+import { freeFolder } from "./folder.ts";
 import { machine, machineFlags } from "./machine.ts";
 import { backboneName, methodName, recipeName } from "./names.ts";
 import { progress } from "./progress.ts";
@@ -57,12 +57,12 @@ export default command({
     const knnImages = flags["knn-test"] ? { train: flags["knn-train"] ?? args.images, test: flags["knn-test"] } : undefined;
     const { train } = await import("../src/train/train.ts");
     const shown = progress(terminal, flags);
-    const run = flags.out ?? freeFolder(args.method, args.images);
+    const run = flags.out ?? folderFor(args.method, args.images);
     try {
       const result = await train(request, {
         ...{ run, force: flags.force },
         settings: { ...machine(flags), knnEvery: flags["knn-every"], knnImages },
-        onEvent: (event) => shown.show(event),
+        onEvent: shown.show,
         signal: terminal.stop,
       });
       shown.close();
@@ -77,11 +77,5 @@ export default command({
 
 const insteadOf = (run: string) => `--out <folder> takes another, --force replaces a run, \`autodidact resume ${run}\` goes on with it`;
 
-/** runs/simclr-photos, or with a number behind it where that is taken. */
-function freeFolder(method: string, images: string): string {
-  const name = join("runs", `${method}-${basename(resolve(images), extname(images))}`);
-  for (let n = 1; ; n++) {
-    const path = n === 1 ? name : `${name}-${n}`;
-    if (!existsSync(path)) return path;
-  }
-}
+/** runs/simclr-photos */
+const folderFor = (method: string, images: string) => freeFolder(join("runs", `${method}-${basename(resolve(images), extname(images))}`));

@@ -33,7 +33,8 @@ const fromSources = import.meta.url.endsWith(".ts");
 export function startModule(name: string, base: string, workerData: unknown): Worker {
   const entry = new URL(fromSources ? `${name}.ts` : `${name}.js`, base);
   if (!fromSources) return new Worker(entry, { workerData });
-  const start = `import("tsx/esm/api").then(({ register }) => { register(); return import(${JSON.stringify(entry.href)}); })`;
+  const tsx = JSON.stringify(import.meta.resolve("tsx/esm/api")); // a thread's own imports start at the working directory
+  const start = `import(${tsx}).then(({ register }) => { register(); return import(${JSON.stringify(entry.href)}); })`;
   return new Worker(start, { eval: true, workerData });
 }
 
