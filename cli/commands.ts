@@ -3,6 +3,7 @@ import type { RequestError } from "../src/train/options.ts";
 import { type Command, command, type Invocation, parse, UsageError } from "./command.ts";
 import completions, { candidates } from "./completions.ts";
 import data from "./data.ts";
+import demo from "./demo.ts";
 import doctor from "./doctor.ts";
 import embed from "./embed.ts";
 import { commandHelp, type Groups, rootHelp } from "./help.ts";
@@ -36,7 +37,7 @@ const help = command({
 });
 
 export const groups: Groups = {
-  Learn: [train, resume],
+  Learn: [demo, train, resume],
   "Measure and use": [knn, embed, report],
   "Look up": [methods, models, recipes],
   "Set up": [doctor, data, completions, help],

@@ -1,0 +1,105 @@
+// The demo: learns from one vendor's emoji without labels, then searches another vendor's by edited copies, and shows both what
+// bare pixels find and what the learned features find.
+import { join } from "node:path";
+import type { Backend } from "../backend/backend.ts";
+import { openBackend } from "../backend/open.ts";
+import { type ImageSource, packedPicture } from "../data/source.ts";
+import { openEncoder } from "../evaluate/encoder.ts";
+import { centredPixels, embedder, extract, extractPixels } from "../evaluate/features.ts";
+import type { RunResult, Watch } from "../train/events.ts";
+import { type Gallery, report } from "../train/report.ts";
+import { train } from "../train/train.ts";
+import { emojiOf, unpack } from "./emoji.ts";
+import { edited, type Found, firstOfSame, search } from "./search.ts";
+
+export interface DemoOptions extends Watch {
+  /** Where pictures and run are written: a folder that does not exist yet. */
+  folder: string;
+  /** Time for training (default 2); the search takes seconds more. */
+  minutes?: number;
+  /** Length of the training in place of a time. */
+  epochs?: number;
+  seed?: number;
+  threads?: number;
+  backend?: "auto" | "wasm";
+}
+
+export interface DemoResult {
+  readonly run: RunResult;
+  /** What was found by pixels, less the mean picture, and by features; absent when training was stopped. */
+  readonly pixels?: Found;
+  readonly learned?: Found;
+  /** The page to open. */
+  readonly report?: string;
+}
+
+/** Side of the drawings; training sees smaller views of them. */
+const SIDE = 32;
+/** Seed of the edits, apart from that of the training. */
+const EDITS = 7;
+/** Rows of pictures in the report. */
+const ROWS = 16;
+
+/** Trains, searches and writes the report into `folder`. */
+export async function demo({ folder, minutes = 2, epochs, seed, threads, backend: name, ...watch }: DemoOptions): Promise<DemoResult> {
+  const images = join(folder, "pictures");
+  unpack(emojiOf("google"), images);
+  const length = epochs === undefined ? { minutes } : { epochs };
+  const settings = { threads, backend: name, knnEvery: -1 };
+  const run = join(folder, "run");
+  const result = await train({ method: "simclr", recipe: "simclr-emoji", images, seed, ...length }, { run, settings, ...watch });
+  if (result.stopped) return { run: result };
+  const originals = emojiOf("twitter");
+  const queries = edited(originals, SIDE, EDITS);
+  const backend = await openBackend({ backend: name, threads });
+  try {
+    const same = firstOfSame(originals);
+    const pixels = await searchPixels(queries, originals, same, backend);
+    const learned = await searchFeatures(run, queries, originals, same, backend);
+    const galleries = [
+      gallery("Found by what was learned", learned, queries, originals, same),
+      gallery("Found by raw pixels", pixels, queries, originals, same),
+    ];
+    return { run: result, pixels, learned, report: await report(run, { threads, backend: name, galleries }) };
+  } finally {
+    await backend.close();
+  }
+}
+
+async function searchPixels(queries: ImageSource, originals: ImageSource, same: Int32Array, backend: Backend): Promise<Found> {
+  const [bank, asked] = [await extractPixels(originals, SIDE), await extractPixels(queries, SIDE)];
+  const [pixels, askedPixels] = centredPixels(bank.features, asked.features);
+  return search(askedPixels, pixels, same, backend);
+}
+
+async function searchFeatures(run: string, queries: ImageSource, originals: ImageSource, same: Int32Array, backend: Backend) {
+  const { backbone, view } = await openEncoder(run, { size: SIDE });
+  const embed = embedder(backbone, backend);
+  const [bank, asked] = [await extract(originals, view, embed), await extract(queries, view, embed)];
+  return search(asked.features, bank.features, same, backend);
+}
+
+/** Evenly spaced queries, each with the five nearest originals. */
+function gallery(
+  title: string,
+  { top1, top5, neighbours }: Found,
+  queries: ImageSource,
+  originals: ImageSource,
+  same: Int32Array,
+): Gallery {
+  const picture = (source: ImageSource, i: number) => packedPicture(source.packed as NonNullable<ImageSource["packed"]>, i);
+  const shown = Array.from({ length: ROWS }, (_, row) => Math.floor(((row + 0.5) * queries.length) / ROWS));
+  return {
+    title,
+    note:
+      `Edited drawings of a vendor that training never saw, and the five most similar of that vendor's ${originals.length} originals. ` +
+      `The right one came first in ${top1.toFixed(1)} % of all searches and was among five in ${top5.toFixed(1)} %.`,
+    rows: shown.map((query) => ({
+      query: picture(queries, query),
+      found: Array.from(neighbours.index.subarray(query * neighbours.k, (query + 1) * neighbours.k), (i) => ({
+        picture: picture(originals, i),
+        right: same[i] === same[query],
+      })),
+    })),
+  };
+}
