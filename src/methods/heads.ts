@@ -11,8 +11,10 @@ const relu = (x: Tensor) => x.relu();
 const gelu = (x: Tensor) => x.gelu();
 
 /** Linear layers with ReLU between them, PyTorch's initial weights. widths: of the input, every layer, the output. */
-export const reluMlp = (widths: readonly number[]): Sequential =>
-  new Sequential(...widths.slice(1).flatMap((width, i) => [...(i ? [relu] : []), new Linear(widths[i], width)]));
+export function reluMlp(widths: readonly number[]): Layer {
+  const layers = widths.slice(1).map((width, i) => new Linear(widths[i], width));
+  return layers.length === 1 ? layers[0] : new Sequential(...layers.flatMap((layer, i) => (i ? [relu, layer] : [layer])));
+}
 
 /** A backbone and a head whose parameters stand side by side: "conv1.weight" ... "fc.weight", as in torchvision's classifiers. */
 export class WithHead extends Module {
