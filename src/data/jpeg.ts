@@ -127,6 +127,7 @@ export function decodeJpeg(bytes: Uint8Array): Picture {
 function decompress(bytes: Uint8Array, { scan }: Header): Picture {
   const { turbo, handle } = open();
   const input = turbo.malloc(bytes.length + 16);
+  if (!input) throw new Error(`a JPEG of ${bytes.length} bytes, for which memory is lacking`);
   new Uint8Array(turbo.memory.buffer).set(bytes, input + 16);
   const jpeg = input + 16;
   const fields = [0, 4, 8, 12].map((offset) => input + offset);

@@ -302,6 +302,7 @@ function checkOptions(
   { length }: ImageSource,
   { views, batch, dropLast, workers }: { views: readonly ViewSpec[]; batch: number; dropLast: boolean; workers: number },
 ): void {
+  if (length < 1) throw new RangeError("Cannot load pictures from a source without any");
   if (!views.length) throw new RangeError("Cannot load pictures without a view");
   if (!Number.isInteger(batch) || batch < 1)
     throw new RangeError(`Cannot make batches of ${batch} pictures: expected a whole number from 1`);

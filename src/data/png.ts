@@ -83,25 +83,43 @@ function readChunks(bytes: Uint8Array): Chunks {
   return { header, ...rest };
 }
 
-/** Undoes the filter of each row, in place. Rows are one filter byte and `stride` bytes. `step` is the size of a pixel in bytes. */
+/** How each filter guesses a byte from those to the left, above and at the upper left corner. */
+type Undo = (rows: Uint8Array, row: number, above: number, stride: number, step: number) => void;
+
+const filters: readonly Undo[] = [
+  () => {},
+  (rows, row, _, stride, step) => {
+    for (let i = row + step; i < row + stride; i++) rows[i] += rows[i - step];
+  },
+  (rows, row, above, stride) => {
+    for (let i = 0; i < stride; i++) rows[row + i] += rows[above + i];
+  },
+  (rows, row, above, stride, step) => {
+    for (let i = 0; i < stride; i++) rows[row + i] += ((i >= step ? rows[row + i - step] : 0) + rows[above + i]) >> 1;
+  },
+  (rows, row, above, stride, step) => {
+    for (let i = 0; i < step; i++) rows[row + i] += rows[above + i];
+    for (let i = step; i < stride; i++) rows[row + i] += paeth(rows[row + i - step], rows[above + i], rows[above + i - step]);
+  },
+];
+
+/**
+ * Undoes the filter of each row, in place. `rows` begins with a row of zeros above the picture; rows are one filter byte and `stride`
+ * bytes. `step` is the size of a pixel in bytes.
+ */
 function unfilter(rows: Uint8Array, stride: number, count: number, step: number): void {
-  for (let y = 0; y < count; y++) {
+  for (let y = 1; y <= count; y++) {
     const row = y * (stride + 1) + 1;
-    const above = row - stride - 1;
-    const filter = rows[row - 1];
-    if (filter > 4) throw new Error("a corrupt PNG");
-    for (let i = 0; filter && i < stride; i++) {
-      const left = i >= step ? rows[row + i - step] : 0;
-      const up = y ? rows[above + i] : 0;
-      const corner = y && i >= step ? rows[above + i - step] : 0;
-      const guess = filter === 1 ? left : filter === 2 ? up : filter === 3 ? (left + up) >> 1 : paeth(left, up, corner);
-      rows[row + i] += guess;
-    }
+    const undo = filters[rows[row - 1]];
+    if (!undo) throw new Error("a corrupt PNG");
+    undo(rows, row, row - stride - 1, stride, step);
   }
 }
 
 function paeth(left: number, up: number, corner: number): number {
-  const [toLeft, toUp, toCorner] = [Math.abs(up - corner), Math.abs(left - corner), Math.abs(left + up - 2 * corner)];
+  const toLeft = Math.abs(up - corner);
+  const toUp = Math.abs(left - corner);
+  const toCorner = Math.abs(left + up - 2 * corner);
   if (toLeft <= toUp && toLeft <= toCorner) return left;
   return toUp <= toCorner ? up : corner;
 }
@@ -119,19 +137,21 @@ export function decodePng(bytes: Uint8Array): Picture {
   const { header, pixels, palette, orientation } = readChunks(bytes);
   const { width, height, depth, color } = header;
   const bits = samplesOf[color] * depth;
+  const write = depth < 8 || color === PALETTE ? writeSmall : writeWhole;
   const parts = passes(header).map((pass) => ({ ...pass, stride: Math.ceil((pass.width * bits) / 8) }));
   const expected = parts.reduce((sum, { stride, height }) => sum + (stride + 1) * height, 0);
   const rows = inflate(pixels, expected);
   const data = new Uint8Array(width * height * 3);
   let from = 0;
   for (const { x, y, dx, dy, stride, ...pass } of parts) {
-    const part = rows.subarray(from, from + (stride + 1) * pass.height);
+    const part = new Uint8Array((stride + 1) * (pass.height + 1));
+    part.set(rows.subarray(from, from + (stride + 1) * pass.height), stride + 1);
     unfilter(part, stride, pass.height, Math.max(1, bits >> 3));
     for (let i = 0; i < pass.height; i++) {
-      const row = part.subarray(i * (stride + 1) + 1, (i + 1) * (stride + 1));
-      spread(row, pass.width, header, palette, data, ((y + i * dy) * width + x) * 3, dx * 3);
+      const row = part.subarray((i + 1) * (stride + 1) + 1, (i + 2) * (stride + 1));
+      write(row, pass.width, header, data, ((y + i * dy) * width + x) * 3, dx * 3, palette);
     }
-    from += part.length;
+    from += (stride + 1) * pass.height;
   }
   return orient({ width, height, data }, orientation);
 }
@@ -152,24 +172,31 @@ function unzip(parts: Uint8Array[], expected: number): Uint8Array {
 }
 
 /** Writes a row's pixels as RGB, each `step` bytes behind the one before. */
-function spread(
+function writeWhole(row: Uint8Array, width: number, { depth, color }: Header, out: Uint8Array, at: number, step: number): void {
+  const bytes = depth >> 3;
+  const samples = samplesOf[color] * bytes;
+  const apart = color & RGB ? bytes : 0; // grey is its own red, green and blue
+  for (let from = 0; from < width * samples; from += samples, at += step) {
+    out[at] = row[from];
+    out[at + 1] = row[from + apart];
+    out[at + 2] = row[from + 2 * apart];
+  }
+}
+
+/** The same for palettes, and for grey of less than a byte. */
+function writeSmall(
   row: Uint8Array,
   width: number,
   { depth, color }: Header,
-  palette: Uint8Array,
   out: Uint8Array,
   at: number,
   step: number,
+  palette: Uint8Array,
 ): void {
-  const bytes = depth === 16 ? 2 : 1;
-  const samples = samplesOf[color] * bytes;
-  const [perByte, mask] = [8 / depth, (1 << depth) - 1];
-  const scale = color === GREY && depth < 8 ? 255 / mask : 1;
+  const perByte = 8 / depth;
+  const mask = (1 << depth) - 1;
   for (let i = 0; i < width; i++, at += step) {
-    const value = depth < 8 ? (row[Math.floor(i / perByte)] >> (8 - depth * ((i % perByte) + 1))) & mask : row[i * samples];
-    for (let c = 0; c < 3; c++) {
-      if (color === PALETTE) out[at + c] = palette[value * 3 + c] ?? 0;
-      else out[at + c] = color & RGB ? row[i * samples + c * bytes] : value * scale;
-    }
+    const value = (row[Math.floor(i / perByte)] >> (8 - depth * ((i % perByte) + 1))) & mask;
+    for (let c = 0; c < 3; c++) out[at + c] = color === PALETTE ? palette[value * 3 + c] : (value * 255) / mask;
   }
 }

@@ -110,6 +110,7 @@ function decompress(pixels: Chunk): Picture {
   const webp = open();
   const file = simpleFile(pixels);
   const input = webp.malloc(file.length + 8);
+  if (!input) throw new Error(`a WebP of ${file.length} bytes, for which memory is lacking`);
   new Uint8Array(webp.memory.buffer).set(file, input + 8);
   const output = webp.WebPDecodeRGBA(input + 8, file.length, input, input + 4);
   const [width, height] = new Int32Array(webp.memory.buffer, input, 2);
