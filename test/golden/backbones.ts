@@ -52,12 +52,13 @@ async function training(
   const terms = outputs.output.data.reduce((sum, y, i) => sum + Math.abs(y * cotangent.data[i]), 0); // which cancel in the loss
   check.within("train.loss", Math.abs(item(loss) - golden.get("train.loss").data[0]) / terms, limit("train.loss"));
   const parameters: string[] = JSON.parse(golden.metadata.parameters);
+  // Single elements have twenty times the room of sums (README-mim: 2e-2 of the mean gradient), since one ReLU that flips moves them
   check.exact("train.grad_error", gradientErrors);
   check.within("train.grad", Math.abs(parameters.length - gradients.size), 0);
   for (const [row, name] of parameters.entries()) {
     const bound = Math.max(1e-3, 10 * gradientErrors[row]);
     if (!unstable && gradientErrors[row] <= 0.02)
-      check.digest("train.grad", gradients.get(name) as Host, { sums: bound, elements: 10 * bound, own: bound }, row);
+      check.digest("train.grad", gradients.get(name) as Host, { sums: bound, elements: 20 * bound, own: bound }, row);
   }
   buffers(golden, check, model, unstable ? 1e-2 : Math.max(1e-4, 30 * ownError(golden, "train.buffers.max")));
 }
