@@ -1,3 +1,4 @@
+import { tensor } from "../../tape/op.ts";
 import type { Parameter, Tensor } from "../../tape/tensor.ts";
 import { assign } from "../../tape/trace.ts";
 import { decayed, descend, Optimizer, type Rates, type Rules, type Slot } from "./optimizer.ts";
@@ -30,13 +31,14 @@ export abstract class Adam extends Optimizer {
     return value;
   }
 
-  /** m / (sqrt(v) + eps), both corrected for their start at zero. */
+  /** m / (sqrt(v) + eps), both corrected for their start at zero; the corrections are one number each, so elements are divided once. */
   protected direction(slot: Slot, g: Tensor): Tensor {
     const [beta1, beta2] = this.#betas;
-    const mean = this.#average(slot, "mean", g, beta1).div(this.#average(slot, "meanWeight", 1, beta1));
+    const mean = this.#average(slot, "mean", g, beta1);
     const square = this.#average(slot, "square", g.square(), beta2);
-    const root = this.#average(slot, "squareWeight", 1, beta2).sqrt();
-    return mean.div(square.sqrt().div(root).add(this.#eps));
+    const meanScale = tensor(1).div(this.#average(slot, "meanWeight", 1, beta1));
+    const rootScale = this.#average(slot, "squareWeight", 1, beta2).rsqrt();
+    return mean.mul(meanScale).div(square.sqrt().mul(rootScale).add(this.#eps));
   }
 }
 
