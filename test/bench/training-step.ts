@@ -1,0 +1,26 @@
+// One row of training.ts: times a step and prints JSON.
+import { openBackend } from "../../src/backend/open.ts";
+import { fittingStep } from "../../src/train/fit.ts";
+import { buildLearner, schedulesOf } from "../../src/train/learner.ts";
+import { configure } from "../../src/train/options.ts";
+import { values } from "./jobs.ts";
+import { spreadOf, timesOf } from "./measure.ts";
+import type { StepResult, TrainingJob } from "./training.ts";
+
+const { request, threads, seconds } = JSON.parse(process.argv[2]) as Pick<TrainingJob, "request"> & { threads: number; seconds: number };
+const options = configure({ ...request, images: "noise" });
+const learner = buildLearner(options);
+const before = process.memoryUsage().rss;
+const backend = await openBackend({ backend: "wasm", threads });
+const { step, arenaBytes } = await fittingStep(learner, options, backend);
+const views = learner.method.views(learner.options, options.size).map(({ size: side }) => {
+  return values({ op: "conv", name: "", batch: options.batch, side, inputs: 3, outputs: 1, kernel: 1, stride: 1 }).a;
+});
+const schedules = Object.entries(schedulesOf(learner, options, { epochs: 1, stepsPerEpoch: 1 }));
+const scalars = Object.fromEntries(schedules.map(([name, schedule]) => [name, schedule(0)]));
+const run = () => step.run([views], scalars, { seed: 0, step: 0, epoch: 0 });
+await run(); // warms up
+const stepMs = spreadOf(await timesOf(run, 1000 * seconds));
+const residentBytes = 1024 * process.resourceUsage().maxRSS - before;
+console.log(JSON.stringify({ stepMs, plannedBytes: arenaBytes, residentBytes } satisfies StepResult));
+await backend.close();
