@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { command, UsageError } from "./command.ts";
+import { freeFolder } from "./folder.ts";
 import { machine, machineFlags } from "./machine.ts";
 import { progress } from "./progress.ts";
 import { showResult } from "./result.ts";
@@ -20,7 +21,7 @@ export default command({
   async run({ flags, print, note, colors, terminal }) {
     const { minutes, epochs, seed, json } = flags;
     if (minutes !== undefined && epochs !== undefined) throw new UsageError("--minutes and --epochs both say how long", "leave one out");
-    const folder = flags.out ?? freeFolder();
+    const folder = flags.out ?? freeFolder(join("runs", "demo"));
     if (existsSync(folder)) throw new Error(`Cannot write the demo to ${folder}: it exists`);
     if (!json) {
       note("A small network looks at 1,911 emoji that nobody labelled, and learns to know each one again after it was cropped,");
@@ -46,12 +47,3 @@ export default command({
     note(`Your own pictures: autodidact train simclr <folder>`);
   },
 });
-
-/** runs/demo, or with a number behind it where that is taken. */
-function freeFolder(): string {
-  const name = join("runs", "demo");
-  for (let n = 1; ; n++) {
-    const path = n === 1 ? name : `${name}-${n}`;
-    if (!existsSync(path)) return path;
-  }
-}
