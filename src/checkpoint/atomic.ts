@@ -10,7 +10,8 @@ async function syncFolder(path: string): Promise<void> {
 
 /**
  * Writes a file so that at every moment either the old or the new one is there, whole: under a temporary name beside it, synced,
- * renamed. If something fails (a full disk), the temporary file is removed and the old one stays.
+ * renamed. If something fails (a full disk, a folder that may not be written), the temporary file is removed, the old one stays, and
+ * the error names the path and the reason.
  */
 export async function writeAtomically(path: string, chunks: Iterable<Uint8Array>): Promise<void> {
   const temporary = `${path}.${process.pid}.tmp`;
@@ -25,7 +26,7 @@ export async function writeAtomically(path: string, chunks: Iterable<Uint8Array>
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true });
-    throw error;
+    throw new Error(`Cannot write ${path}: ${(error as Error).message}`, { cause: error });
   }
   await syncFolder(path);
 }

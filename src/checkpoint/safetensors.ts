@@ -172,9 +172,13 @@ export function decodeSafetensors(
 
 /** Reads a safetensors file. Throws a CheckpointError that says what is wrong with it. */
 export async function readSafetensors(path: string, options: ReadOptions = {}): Promise<Archive> {
-  const file = await open(path, "r");
+  const file = await open(path, "r").catch((cause: Error) => {
+    throw new CheckpointError(`Cannot read ${path}: ${cause.message}`, { cause });
+  });
   try {
-    const bytes = new Uint8Array((await file.stat()).size);
+    const stat = await file.stat();
+    if (!stat.isFile()) throw new CheckpointError(`Cannot read ${path}: it is not a file`);
+    const bytes = new Uint8Array(stat.size);
     for (let at = 0; at < bytes.length; ) {
       const { bytesRead } = await file.read(bytes, at, Math.min(bytes.length - at, 2 ** 30), at);
       if (bytesRead === 0) throw new CheckpointError(`Cannot read ${path}: it became shorter while being read`);

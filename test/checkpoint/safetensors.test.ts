@@ -50,6 +50,19 @@ test("what was written is read, with integers and metadata", async () => {
   }
 });
 
+test("a path that is missing or a folder is named", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "safetensors-"));
+  try {
+    for (const path of [join(folder, "none.safetensors"), folder]) {
+      const error = await readSafetensors(path).catch((e: unknown) => e);
+      assert.instance(error, CheckpointError);
+      assert.ok((error as Error).message.startsWith(`Cannot read ${path}: `), String(error));
+    }
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
 test("the same tensors give the same bytes", () => {
   assert.equal(join8(encodeSafetensors(tensors)), join8(encodeSafetensors(tensors)));
 });
@@ -133,7 +146,7 @@ test("a write that fails leaves the old file and nothing else", async () => {
     })();
     let message = "";
     await writeAtomically(path, broken).catch((error: Error) => (message = error.message));
-    assert.is(message, "no space left");
+    assert.is(message, `Cannot write ${path}: no space left`);
     assert.is(await readFile(path, "utf8"), "old");
     assert.equal(await readdir(folder), ["a.bin"]);
   } finally {
