@@ -72,6 +72,37 @@ for (const name of ["rgb-420.jpg", "progressive.jpg", "exif-6.png", "palette.png
   });
 }
 
+/** A chunk of RIFF: name, length, body, padded to an even length. */
+function chunk(name: string, body: Uint8Array): Buffer {
+  const head = Buffer.alloc(8);
+  head.write(name);
+  head.writeUInt32LE(body.length, 4);
+  return Buffer.concat([head, body, Buffer.alloc(body.length & 1)]);
+}
+
+decode("a first frame that covers a part of an animation's canvas is put where it belongs, on black", () => {
+  const still = decodeImage(read("lossless.webp"));
+  const frame = Buffer.from(read("lossless.webp").subarray(12)); // one VP8L chunk
+  const head = Buffer.alloc(16);
+  head.writeUIntLE(2, 0, 3); // left 4
+  head.writeUIntLE(1, 3, 3); // top 2
+  const canvas = Buffer.alloc(10);
+  canvas[0] = 2; // animated
+  canvas.writeUIntLE(29, 4, 3); // width 30
+  canvas.writeUIntLE(19, 7, 3); // height 20
+  const body = Buffer.concat([
+    Buffer.from("WEBP"),
+    chunk("VP8X", canvas),
+    chunk("ANIM", Buffer.alloc(6)),
+    chunk("ANMF", Buffer.concat([head, frame])),
+  ]);
+  const { width, height, data } = decodeImage(chunk("RIFF", body));
+  assert.equal([width, height], [30, 20]);
+  const want = new Uint8Array(30 * 20 * 3);
+  for (let y = 0; y < 13; y++) want.set(still.data.subarray(y * 63, (y + 1) * 63), ((y + 2) * 30 + 4) * 3);
+  assert.equal(data, want);
+});
+
 /** A copy with some bits of one byte flipped. */
 function flipped(bytes: Uint8Array, at: number, bits = 0x55): Uint8Array {
   const copy = bytes.slice();
