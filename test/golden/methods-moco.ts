@@ -45,8 +45,8 @@ interface Case {
   /** One input in the official layout. */
   input: Shape;
   training: boolean;
-  /** At least this much for gradients and states, for deep networks. */
-  tolerance?: number;
+  /** Least tolerances, for deep networks. A value of a later step carries the gradients of the earlier ones. */
+  least?: { values: number; gradients: number; states: number };
 }
 
 /** A queue's filled columns have length 1. */
@@ -112,7 +112,7 @@ export function compareIfStored(golden: Golden, check: Check, name: string, valu
   }
 }
 
-async function mocoSteps(golden: Golden, check: Check, backend: Backend, { backbone, input, training, tolerance }: Case): Promise<void> {
+async function mocoSteps(golden: Golden, check: Check, backend: Backend, { backbone, input, training, least }: Case): Promise<void> {
   const { prefix, bs, steps, workers: count = 1 } = golden.config;
   const workers = Array.from({ length: count }, () => worker(golden.config, backbone));
   const n = bs * count;
@@ -133,17 +133,17 @@ async function mocoSteps(golden: Golden, check: Check, backend: Backend, { backb
     const sides = await step(queries, images(`im_k${s}`), fill(`${prefix}perm${s}`, [n], "unit"));
     for (const [rank, { loss, logits, gradients }] of sides.entries()) {
       const at = `${label(rank)}step${s}/`;
-      check.close(`${at}loss`, loss, limitOf(golden, `${at}loss`));
-      check.close(`${at}logits`, logits, limitOf(golden, `${at}logits`));
+      compareIfStored(golden, check, `${at}loss`, loss, least?.values);
+      compareIfStored(golden, check, `${at}logits`, logits, least?.values);
       compareIfStored(golden, check, `${at}grad/im_q`, gradients[0]);
       for (const [i, { name, parameter }] of workers[rank].optimizer.slots.entries()) {
-        compareIfStored(golden, check, `${at}grad/${name}`, official(parameter, gradients[i + 1].data), tolerance);
+        compareIfStored(golden, check, `${at}grad/${name}`, official(parameter, gradients[i + 1].data), least?.gradients);
       }
     }
   }
   for (const [rank, { parts }] of workers.entries()) {
     for (const [name, parameter] of namedParameters(parts)) {
-      compareIfStored(golden, check, `${label(rank)}after/${name}`, official(parameter, await backend.read(parameter)), tolerance);
+      compareIfStored(golden, check, `${label(rank)}after/${name}`, official(parameter, await backend.read(parameter)), least?.states);
     }
   }
 }
@@ -158,7 +158,8 @@ const resnet: Runner = (golden, check, backend) => {
     backbone: () => new ResNet({ block, layers }),
     input: [3, side, side],
     training: mode === "train",
-    tolerance: block === "bottleneck" ? 5e-3 : 1e-3, // one ReLU that flips in another order of summation moves gradients by 2e-3
+    // one ReLU that flips in another order of summation moves a gradient by 2e-3
+    least: { values: 1e-4, gradients: block === "bottleneck" ? 5e-3 : 1e-3, states: 1e-3 },
   });
 };
 
