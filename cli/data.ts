@@ -33,6 +33,9 @@ export default command({
     const out = flags.out ?? join("data", folder);
     const written = await (await fetch())(out, { signal: terminal.stop, note });
     if (flags.json) printJson({ name: args.set, folder: out, written });
-    else print(written ? `${args.set} is in ${out}` : `${args.set} is in ${out} already`);
+    else {
+      print(written ? `${args.set} is in ${out}` : `${args.set} is in ${out} already`);
+      note(`\`autodidact train simclr ${out} --recipe simclr-cifar-r18-quarter\` learns from it`);
+    }
   },
 });
