@@ -2,7 +2,7 @@
 import { totalmem } from "node:os";
 import type { Backend, Executable } from "../backend/backend.ts";
 import { Random } from "../tape/philox.ts";
-import { ShapeError } from "../tape/shape.ts";
+import { ShapeError, size } from "../tape/shape.ts";
 import type { Host } from "../tape/trace.ts";
 import { namedState, schedulesOf } from "./learner.ts";
 import type { RunOptions } from "./options.ts";
@@ -28,14 +28,18 @@ const telling = (backend: Backend): Backend => ({
   close: () => backend.close(),
 });
 
-/** Images of noise in the shapes that a step takes: [micro-batch][view]. */
-function noise(learner: Learner, { size, batch }: Pick<RunOptions, "size" | "batch">): Host[][] {
+/** Shapes of the views of a micro-batch. */
+const shapes = (learner: Learner, { size, batch }: Pick<RunOptions, "size" | "batch">): number[][] =>
+  learner.method.views(learner.options, size).map(({ size: side }) => [batch / learner.accumulate, side, side, 3]);
+
+/** A step's images, made of noise: [micro-batch][view]. */
+function noise(learner: Learner, options: RunOptions): Host[][] {
   const random = new Random(0, 0);
   const tile = Float32Array.from({ length: 4099 }, () => random.normal());
-  const views = learner.method.views(learner.options, size).map(({ size: side }) => {
-    const shape = [batch / learner.accumulate, side, side, 3];
-    return { data: Float32Array.from({ length: shape.reduce((a, b) => a * b) }, (_, i) => tile[i % tile.length]), shape };
-  });
+  const views = shapes(learner, options).map((shape) => ({
+    data: Float32Array.from({ length: size(shape) }, (_, i) => tile[i % tile.length]),
+    shape,
+  }));
   return new Array<Host[]>(learner.accumulate).fill(views);
 }
 
@@ -47,7 +51,8 @@ const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
 /** Loads the program of a step for one batch size. Throws a MemoryError if it cannot be held. */
 async function load(step: TrainStep, learner: Learner, options: RunOptions): Promise<Executable[]> {
   const at = { seed: options.seed, step: 0, epoch: 0 };
-  const executables = await step.prepare(noise(learner, options)[0], scalarsAtStart(learner, options), at);
+  const views = shapes(learner, options).map((shape) => ({ data: new Float32Array(), shape })); // a plan needs no numbers
+  const executables = await step.prepare(views, scalarsAtStart(learner, options), at);
   const bytes = Math.max(...executables.map(({ arenaBytes }) => arenaBytes));
   const machine = Math.min(totalmem(), process.constrainedMemory?.() || Number.POSITIVE_INFINITY);
   if (bytes <= machine) return executables;
