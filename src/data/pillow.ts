@@ -159,12 +159,13 @@ export class PillowArithmetic implements Operations<Bitmap> {
     return y;
   }
 
-  /** Replaces each value by `table(value, channel)`. */
-  map(x: Bitmap, table: (value: number, channel: number) => number): Bitmap {
+  /** Replaces each value by `table(value)`, or by `table(value, channel)` where three `channels` differ. */
+  map(x: Bitmap, table: (value: number, channel: number) => number, channels: 1 | 3 = 1): Bitmap {
     const y = this.copy(x);
     const at = this.memory.allocate(768);
     const tables = this.memory.bytes(at, 768);
-    for (let i = 0; i < 768; i++) tables[i] = clamp(table(i & 255, i >> 8));
+    for (let i = 0; i < 256 * channels; i++) tables[i] = clamp(table(i & 255, i >> 8));
+    if (channels === 1) for (const channel of [1, 2]) tables.copyWithin(256 * channel, 0, 256);
     this.memory.kernels.lut(y.at, x.width * x.height, at);
     return y;
   }

@@ -75,11 +75,12 @@ export class RandAugment {
   /** Stretches each channel to the whole range. */
   autoContrast(x: Bitmap): Bitmap {
     const ends = histograms(this.memory.view(x).data).map((counts) => [counts.findIndex((n) => n > 0), counts.findLastIndex((n) => n > 0)]);
-    return this.pillow.map(x, (value, channel) => {
+    const stretch = (value: number, channel: number) => {
       const [low, high] = ends[channel];
       const scale = 255 / (high - low);
       return high <= low ? value : Math.trunc(clamp(value * scale - low * scale));
-    });
+    };
+    return this.pillow.map(x, stretch, 3);
   }
 
   /** Flattens the histogram of each channel. */
@@ -94,7 +95,7 @@ export class RandAugment {
         return level;
       });
     });
-    return this.pillow.map(x, (value, channel) => tables[channel][value]);
+    return this.pillow.map(x, (value, channel) => tables[channel][value], 3);
   }
 
   invert(x: Bitmap): Bitmap {
