@@ -1,6 +1,6 @@
 // Sums and maxima, and what works on whole rows: softmax, argmax, argsort. Long sums go in parts whose size does not depend on
 // the number of threads; each part is summed in lanes, the parts in a second pass, so the order is always the same.
-import { exp4, first, hmax, hsum, log4, share, storeFirst } from "./simd";
+import { exp4, first, hmax, hsum, log4, max4, share, storeFirst } from "./simd";
 
 /** Floats of a row in one step of four vectors. */
 const STEP: usize = 64;
@@ -8,7 +8,7 @@ const STEP: usize = 64;
 // @ts-ignore: decorator
 @inline
 function join(maximum: bool, a: v128, b: v128): v128 {
-  return maximum ? f32x4.max(a, b) : f32x4.add(a, b);
+  return maximum ? max4(a, b) : f32x4.add(a, b);
 }
 
 // @ts-ignore: decorator

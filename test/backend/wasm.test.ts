@@ -3,7 +3,7 @@ import * as assert from "uvu/assert";
 import type { WasmExecutable } from "../../src/backend/wasm/executable.ts";
 import { WasmBackend } from "../../src/backend/wasm.ts";
 import { apply1 } from "../../src/tape/op.ts";
-import type { Step } from "../../src/tape/program.ts";
+import type { Elementwise, Instruction, Step, View } from "../../src/tape/program.ts";
 import { Parameter, type Tensor } from "../../src/tape/tensor.ts";
 import { assign, compile, type Host } from "../../src/tape/trace.ts";
 import { contiguous } from "../../src/tape/view.ts";
@@ -95,6 +95,67 @@ const failure = (promise: Promise<unknown>): Promise<Error> =>
   );
 
 const anyNumbers = (...shape: number[]): Made => make([shape], "numbers")[0];
+
+wasm("NaN goes through maxima, pooling and clamps as in the reference", async () => {
+  const x = anyNumbers(2, 6, 6, 20);
+  for (const i of [0, 7, 333, 1000, 1439]) x.data[i] = Number.NaN;
+  const run = (t: Tensor) => [
+    t.max(-1),
+    t.max([0, 1, 2]),
+    t.maxPool({ kernel: 3, stride: 2, padding: 1 }),
+    t.maximum(0).minimum(1),
+    t.relu(),
+    t.softmax(),
+  ];
+  const marked = (list: Host[]) => list.map(({ data, shape }): Host => ({ data: data.map((v) => (Number.isNaN(v) ? -99 : v)), shape }));
+  const expected = marked(await outputsOf(run, [x], reference));
+  for (const backend of [one, relaxed]) close(marked(await outputsOf(run, [x], backend)), expected, backend.describe().build);
+});
+
+/** Runs y = a + 1 over a's own memory, then a y into another buffer, with `a` read after y is written. */
+async function overwrite(n: number): Promise<void> {
+  const [own, other] = [0, 1].map((id) => contiguous({ id, size: n, kind: "arena", offset: 2048 * id }, [n]));
+  const source = contiguous({ id: 2, size: n, kind: "input", slot: 0 }, [n]);
+  const chain = (inputs: View[], code: Instruction[], outputs: Elementwise["outputs"], registers: number): Step => ({
+    op: "elementwise",
+    inputs,
+    outputs: outputs.map(({ view }) => view),
+    attrs: {},
+    body: { shape: [n], inputs, code, outputs, registers },
+    label: "chain",
+  });
+  const double = chain([source], [{ op: "add", to: 1, from: [0, 0] }], [{ view: own, register: 1 }], 2);
+  const code: Instruction[] = [
+    { op: "constant", to: 1, from: [], value: 1 },
+    { op: "add", to: 1, from: [0, 1] }, // the constant's register, taken again
+    { op: "mul", to: 2, from: [0, 1] },
+  ];
+  const both = chain(
+    [own],
+    code,
+    [
+      { view: own, register: 1 },
+      { view: other, register: 2 },
+    ],
+    3,
+  );
+  const program = one.loadProgram({
+    steps: [double, both],
+    buffers: [own, other, source].map((v) => v.buffer),
+    arena: 4096,
+    outputs: [own, other],
+  });
+  const x = anyNumbers(n).data;
+  const [y, product] = await program.run([x]);
+  for (const [i, a] of x.entries()) {
+    assert.is(y[i], Math.fround(2 * a + 1));
+    assert.is(product[i], Math.fround(Math.fround(2 * a) * y[i]));
+  }
+}
+
+wasm("a chain may write over its own input while it still reads it", async () => {
+  for (const n of [1, 13, 64, 1000, 1024, 1600]) await overwrite(n);
+});
 
 wasm("a program too large for the memory is refused with both sizes, before anything runs", async () => {
   const small = await WasmBackend.open({ threads: 1, memory: 8 * 2 ** 20, build: "plain" });
