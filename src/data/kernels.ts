@@ -1,5 +1,6 @@
 // The image kernels' module and its memory, in which pictures are placed one behind the other and freed all at once.
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import type { Picture } from "./picture.ts";
 import type { Interpolation } from "./views.ts";
 
@@ -50,7 +51,10 @@ let compiled: WebAssembly.Module | undefined;
 
 function compileKernels(): WebAssembly.Module {
   const file = import.meta.url.endsWith(".ts") ? "../../dist/image.wasm" : "../../image.wasm"; // run from src/, or built into dist/src/
-  compiled ??= new WebAssembly.Module(readFileSync(new URL(file, import.meta.url)));
+  const url = new URL(file, import.meta.url);
+  if (!compiled && !existsSync(url))
+    throw new Error(`Cannot open the image kernels: ${fileURLToPath(url)} is missing; run \`npm run build\``);
+  compiled ??= new WebAssembly.Module(readFileSync(url));
   return compiled;
 }
 
