@@ -76,11 +76,3 @@ export const xavierUniform =
   (outputs?: number): Initializer =>
   (shape, random) =>
     uniform(Math.sqrt(6 / (fanIn(shape) + (outputs ?? fanOut(shape)))))(shape, random);
-
-/** Truncated normal at two deviations with variance `scale` / fan-in after truncation: TensorFlow's `VarianceScaling`. */
-export const varianceScaling =
-  (scale = 1): Initializer =>
-  (shape, random) => {
-    const std = Math.sqrt(scale / fanIn(shape)) / 0.87962566103423978; // the deviation of a unit normal cut at 2
-    return truncNormal(std, 2 * std)(shape, random);
-  };

@@ -23,10 +23,3 @@ export class Sequential extends Module {
     return this.layers.reduce((y, layer) => (typeof layer === "function" ? layer(y) : layer.forward(y)), x);
   }
 }
-
-/** Gives back what it gets. */
-export class Identity extends Module {
-  forward(x: Tensor): Tensor {
-    return x;
-  }
-}

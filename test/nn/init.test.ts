@@ -51,7 +51,6 @@ const rows: Row[] = [
   { name: "kaimingUniform", make: init.kaimingUniform, shape: [64, 3, 3, 50], std: 1 / Math.sqrt(3 * 450), most: 1 / Math.sqrt(450) },
   { name: "xavierUniform", make: init.xavierUniform(), shape: [300, 100], std: Math.sqrt(2 / 400), most: Math.sqrt(6 / 400) },
   { name: "xavierUniform(100)", make: init.xavierUniform(100), shape: [300, 100], std: Math.sqrt(2 / 200), most: Math.sqrt(6 / 200) },
-  { name: "varianceScaling", make: init.varianceScaling(), shape: [300, 100], std: 0.1, most: 0.2 / 0.8796 },
 ];
 
 for (const { name, make, shape, std, most } of rows) {
