@@ -1,7 +1,7 @@
 // Where a patch is: tables of positions, made and resized on the host. A table has one row a patch, row by row of the image.
 import { array } from "../tape/op.ts";
 import { concat } from "../tape/ops/move.ts";
-import type { Shape } from "../tape/shape.ts";
+import { type Shape, ShapeError } from "../tape/shape.ts";
 import type { Tensor } from "../tape/tensor.ts";
 import type { Host } from "../tape/trace.ts";
 
@@ -68,8 +68,7 @@ export function resizeMatrix(grid: number, [height, width]: readonly [number, nu
 
 const patchRows = (table: Shape, extra: number): number => {
   const grid = Math.sqrt(table[1] - extra);
-  if (!Number.isInteger(grid))
-    throw new RangeError(`Cannot resize positions ${JSON.stringify(table)}: expected ${extra} and a square number of rows`);
+  if (!Number.isInteger(grid)) throw new ShapeError("resize positions", [table], `${extra} and a square number of rows`);
   return grid;
 };
 

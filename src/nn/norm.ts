@@ -1,5 +1,6 @@
 import { array } from "../tape/op.ts";
 import { batchNorm, layerNorm } from "../tape/ops/normalize.ts";
+import { ShapeError } from "../tape/shape.ts";
 import type { Parameter, Tensor } from "../tape/tensor.ts";
 import { assign } from "../tape/trace.ts";
 import { ones, parameter, zeros } from "./init.ts";
@@ -51,10 +52,7 @@ export class BatchNorm extends Module {
 
   #batch(x: Tensor): Tensor {
     const n = x.size / this.features;
-    if (n < 2)
-      throw new RangeError(
-        `Cannot batch-normalise ${JSON.stringify(x.shape)}: expected a batch of at least 2, since one value has no variance`,
-      );
+    if (n < 2) throw new ShapeError("batch-normalise", [x.shape], "a batch of at least 2, since one value has no variance");
     const scale = this.weight ?? array(new Float32Array(this.features).fill(1), [this.features]);
     const shift = this.bias ?? array(new Float32Array(this.features), [this.features]);
     const { y, mean, variance } = batchNorm(x, scale, shift, this.eps);
