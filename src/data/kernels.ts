@@ -87,7 +87,7 @@ export class ImageMemory {
 
   /** The address of `bytes` new bytes, which hold anything. Growing the memory detaches views taken before. */
   allocate(bytes: number): number {
-    const at = (this.top + 15) & ~15;
+    const at = Math.ceil(this.top / 16) * 16;
     const end = at + bytes + SLACK;
     const { memory } = this.kernels;
     if (end > memory.buffer.byteLength) memory.grow(Math.ceil((end - memory.buffer.byteLength) / PAGE));
