@@ -1,0 +1,62 @@
+// npx tsx test/bench/learn.ts simclr|mae CIFAR_FOLDER [--steps 1950] [--seed 0] [--batch 256] [--every N] [--train 10000] [--test 2000]
+//
+// Learns from CIFAR-10 by the recipe that peers/simclr_cifar.py or mae_cifar.py has in PyTorch, and prints the same lines of JSON: kNN
+// top-1 (k 20, tau 0.07) of the first test pictures, and of their pixels. `--every` counts steps between scores.
+import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import type { RunEvent } from "../../src/train/events.ts";
+import { train } from "../../src/train/train.ts";
+
+const recipes: Readonly<Record<string, string>> = { simclr: "simclr-cifar-r18-quarter", mae: "mae-cifar-vit-tiny" };
+const RECORD = 3073; // bytes of a label and a picture
+
+const { values: flags, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    steps: { type: "string", default: "1950" },
+    batch: { type: "string", default: "256" },
+    seed: { type: "string", default: "0" },
+    every: { type: "string", default: "0" },
+    threads: { type: "string", default: "2" },
+    train: { type: "string", default: "10000" },
+    test: { type: "string", default: "2000" },
+  },
+});
+const [method, folder] = positionals;
+if (!Object.hasOwn(recipes, method) || !folder) throw new TypeError("usage: learn.ts simclr|mae CIFAR_FOLDER [options]");
+const [steps, batch, seed, every, threads] = [flags.steps, flags.batch, flags.seed, flags.every, flags.threads].map(Number);
+
+const temporary = mkdtempSync(join(tmpdir(), "learn-"));
+
+/** Copies the first records of a file, and gives the copy's path. */
+function first(file: string, count: number): string {
+  const bytes = Buffer.alloc(count * RECORD);
+  const opened = openSync(join(folder, file), "r");
+  const read = readSync(opened, bytes, 0, bytes.length, 0);
+  closeSync(opened);
+  if (read < bytes.length) throw new RangeError(`Cannot take ${count} pictures from ${file}: it has ${Math.floor(read / RECORD)}`);
+  writeFileSync(join(temporary, file), bytes);
+  return join(temporary, file);
+}
+
+try {
+  const images = first("data_batch_1.bin", Number(flags.train));
+  const knnImages = { train: images, test: first("test_batch.bin", Number(flags.test)) };
+  const stepsPerEpoch = Math.floor(Number(flags.train) / batch);
+  const about = { method, with: `Autodidact, Node ${process.versions.node}`, seed };
+  const begun = performance.now();
+  let loss = 0;
+  const onEvent = (event: RunEvent) => {
+    if (event.type === "step") loss = event.loss;
+    if (event.type !== "knn") return;
+    const { step, epoch, top1, pixelsTop1 } = event;
+    const seconds = (performance.now() - begun) / 1000;
+    console.log(JSON.stringify({ ...about, step, epoch, loss, knnTop1: top1, pixelsTop1, seconds }));
+  };
+  const settings = { threads, healthEvery: 0, knnEvery: every / stepsPerEpoch, knnImages };
+  await train({ method, recipe: recipes[method], images, steps, batch, seed }, { run: join(temporary, "run"), settings, onEvent });
+} finally {
+  rmSync(temporary, { recursive: true, force: true });
+}
