@@ -60,7 +60,8 @@ export function disagreement(a: Float32Array, b: Float32Array): number {
   let [gap, largest] = [0, 0];
   for (let i = 0; i < a.length; i++) {
     const difference = Math.abs(a[i] - b[i]);
-    if (!(difference <= gap)) gap = difference;
+    if (Number.isNaN(difference)) return Number.POSITIVE_INFINITY;
+    gap = Math.max(gap, difference);
     largest = Math.max(largest, Math.abs(b[i]));
   }
   return gap / largest;
