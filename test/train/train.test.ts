@@ -12,7 +12,7 @@ import { resume, type TrainOptions, train } from "../../src/train/train.ts";
 import { pictureFolder, pictures } from "./pictures.ts";
 
 const request: RunRequest = { method: "simclr", images: "", backbone: "resnet18-cifar-w0.25", size: 8, batch: 6, steps: 10, seed: 3 };
-const settings: Partial<RunSettings> = { threads: 1, logEvery: 1, healthEvery: 5, checkpointSeconds: 3600, k: 5, keep: 1 };
+const settings: Partial<RunSettings> = { threads: 1, logEvery: 1, healthEvery: 0, knnEvery: -1, checkpointSeconds: 3600, k: 5, keep: 1 };
 
 const source = pictures(8);
 const refusal = (promise: Promise<unknown>) => promise.then(() => "accepted", String);
@@ -62,8 +62,9 @@ function child(args: string[], steps = Number.POSITIVE_INFINITY, delayMs = 0): P
 runs("a run killed at three moments and resumed ends in the same bits and the same measurements", async ({ root }) => {
   const [images, whole, killed] = ["images", "whole", "killed"].map((name) => join(root, name));
   await pictureFolder(images, 8);
-  await train({ ...request, images }, { run: whole, settings });
-  const often = JSON.stringify({ ...settings, checkpointSeconds: 0.01 });
+  const measured = { ...settings, healthEvery: 4, knnEvery: 0 };
+  await train({ ...request, images }, { run: whole, settings: measured });
+  const often = JSON.stringify({ ...measured, checkpointSeconds: 0.01 });
   assert.is(await child(["train", killed, JSON.stringify({ ...request, images }), often], 2, 20), null);
   assert.is(await child(["resume", killed], 3, 35), null);
   assert.is(await child(["resume", killed], 1, 5), null);
@@ -113,7 +114,7 @@ runs("micro-batches give a run of its own that is repeatable and resumes", async
 runs("a run in minutes ends near its time with its schedule complete", async ({ root }) => {
   const run = join(root, "timed");
   const begun = performance.now();
-  const result = await go(run, { steps: undefined, minutes: 0.08 }, { settings: { knnEvery: -1, healthEvery: 0 } });
+  const result = await go(run, { steps: undefined, minutes: 0.08 });
   const seconds = (performance.now() - begun) / 1000;
   assert.ok(!result.stopped && result.step > 3, `${result.step} steps`);
   assert.ok(seconds < 12, `${seconds} s`);
@@ -161,7 +162,7 @@ for (const [what, changes, says] of [
   ["fewer images than a batch", { batch: 25 }, /RequestError: Cannot take a batch of 25 from the 24 images.*at most 24/],
   ["a size that is no multiple of the patch", { method: "mae", backbone: "vit-tiny-8", size: 12 }, /12.*(8|16)/],
   ["an image smaller than the patch", { method: "mae", backbone: "vit-tiny-16", size: 8 }, /8.*16/],
-  ["batch norm of one value", { method: "moco", batch: 1, size: 8 }, /Cannot batch-normalise .*at least 2/],
+  ["batch norm of one image", { method: "moco", batch: 1, set: { groups: "1" } }, /Cannot cut a batch of 1 .*2 images a group or more/],
 ] as [string, Partial<RunRequest>, RegExp][]) {
   runs(`${what}: refused before there is a run folder`, async ({ root }) => {
     assert.match(await refusal(go(join(root, "none"), changes)), says);
@@ -171,7 +172,7 @@ for (const [what, changes, says] of [
 
 runs("a plan that does not fit is refused with a batch that does", async ({ root }) => {
   const many = pictures(1400, 1);
-  const big = { method: "mae", backbone: "vit-base-16", size: 224, batch: 4096, steps: 1 };
+  const big = { method: "mae", backbone: "vit-tiny-16", size: 224, batch: 4096, steps: 1 };
   const said = await refusal(train({ ...request, ...big }, { run: join(root, "big"), source: many, settings }));
   assert.match(said, /RangeError: Cannot train with a batch of 4096: .*a batch of \d+ fits, or --accumulate \d+ with this one/);
   const [, batch, parts] = /batch of (\d+) fits, or --accumulate (\d+)/.exec(said) as RegExpExecArray;
