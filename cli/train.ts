@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { basename, extname, join, resolve } from "node:path";
 import { command, UsageError } from "./command.ts";
 import { freeFolder } from "./folder.ts";
@@ -75,7 +76,10 @@ export default command({
   },
 });
 
-const insteadOf = (run: string) => `--out <folder> takes another, --force replaces a run, \`autodidact resume ${run}\` goes on with it`;
+const insteadOf = (run: string) =>
+  existsSync(join(run, "run.json"))
+    ? `--out <folder> takes another, --force replaces the run, \`autodidact resume ${run}\` goes on with it`
+    : "--out <folder> takes another";
 
 /** runs/simclr-photos */
 const folderFor = (method: string, images: string) => freeFolder(join("runs", `${method}-${basename(resolve(images), extname(images))}`));
