@@ -54,8 +54,11 @@ function uniformity({ data, count, dim }: Features): number {
   return Math.log(sum / ((count * (count - 1)) / 2));
 }
 
-/** Below these, an encoder tells images apart no better than a constant. */
-const limits = { std: 0.02, rank: 1.5, fallen: 1 / 4 };
+/**
+ * Below `std` and `rank` an encoder tells images apart no better than a constant. A rank that fell through this many measurements
+ * in a row to less than this share of its best is on the way there; early in training it often dips and recovers.
+ */
+const limits = { std: 0.02, rank: 1.5, falls: 4, share: 1 / 4 };
 
 /** What looks wrong with the newest of a run's measurements, or undefined. Says it once, until the run has recovered. */
 export function collapseWarning(history: readonly Health[]): string | undefined {
@@ -67,12 +70,14 @@ function collapse(history: readonly Health[]): string | undefined {
   const now = history.at(-1);
   if (!now) return undefined;
   const best = Math.max(...history.map(({ rank }) => rank));
+  const last = history.slice(-limits.falls);
+  const falling = last.length === limits.falls && last.every(({ rank }, i) => i === 0 || rank < last[i - 1].rank);
   const trouble =
     now.std < limits.std
       ? `features hardly differ between images (std ${now.std.toFixed(4)}; 0 is a constant)`
       : now.rank < limits.rank
         ? `features lie on a line (effective rank ${now.rank.toFixed(2)})`
-        : now.rank < limits.fallen * best
+        : falling && now.rank < limits.share * best
           ? `the effective rank fell from ${best.toFixed(1)} to ${now.rank.toFixed(1)}`
           : undefined;
   return trouble && `The run is collapsing: ${trouble}. A lower learning rate, a larger batch or a lower temperature may help`;
