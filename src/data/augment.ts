@@ -1,6 +1,6 @@
 // Draws what a view leaves to chance, and applies it. `draw` and `apply` are apart so that fixed draws can be replayed.
 import { type Bitmap, ImageMemory } from "./kernels.ts";
-import type { Box, Picture } from "./picture.ts";
+import { type Box, type Picture, roundHalfEven } from "./picture.ts";
 import { PillowArithmetic } from "./pillow.ts";
 import { between, permutation, type Uniform, whole } from "./random.ts";
 import { FloatArithmetic } from "./tensors.ts";
@@ -27,12 +27,6 @@ export type Operations<P> = {
 };
 
 const RATIO: Range = [3 / 4, 4 / 3];
-
-/** Rounds halves to even, as Python does. */
-export function roundHalfEven(x: number): number {
-  const down = Math.floor(x);
-  return x - down === 0.5 ? down + (down % 2) : Math.round(x);
-}
 
 /**
  * The box of torchvision's RandomResizedCrop.get_params: ten tries, then the whole picture with its aspect clamped. Draws are rounded by

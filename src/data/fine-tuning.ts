@@ -1,7 +1,7 @@
 // Draws of supervised fine-tuning pipelines: timm's crop, RandAugment's arguments and random erasing, and MAE's probe crop.
 // github.com/rwightman/pytorch-image-models 0.3.2, timm/data/{transforms,auto_augment,random_erasing}.py
-import { drawBox, roundHalfEven } from "./augment.ts";
-import type { Box } from "./picture.ts";
+import { drawBox } from "./augment.ts";
+import { type Box, roundHalfEven } from "./picture.ts";
 import { between, type Uniform, whole } from "./random.ts";
 import type { Range } from "./views.ts";
 

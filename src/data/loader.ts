@@ -2,6 +2,7 @@
 import type { Worker } from "node:worker_threads";
 import { cores, startModule } from "../backend/workers.ts";
 import type { Host } from "../tape/trace.ts";
+import { cacheMemory } from "./cache.ts";
 import { ImageError } from "./picture.ts";
 import { permutation, randomStream, streams, whole } from "./random.ts";
 import type { ImageSource } from "./source.ts";
@@ -83,7 +84,9 @@ export class Loader implements AsyncIterable<Batch> {
   readonly #running = new Map<number, { job: Job; making: Making }>();
   readonly #ahead: Making[] = [];
   readonly #unreadable = new Set<number>();
-  readonly #tried = new Set<number>();
+  /** Which pictures a worker has tried to read, and how many. */
+  readonly #tried: Uint8Array;
+  #triedCount = 0;
   #position: { epoch: number; step: number };
   #order: { epoch: number; indices: Uint32Array } | undefined;
   #inUse: number | undefined;
@@ -98,6 +101,7 @@ export class Loader implements AsyncIterable<Batch> {
     const { workers = Math.min(cores(), 8), epochs = shuffle ? Number.POSITIVE_INFINITY : 1, cacheMiB = 256 } = options;
     checkOptions(source, { views, batch, dropLast, workers });
     this.#source = source;
+    this.#tried = new Uint8Array(source.length);
     this.#options = { views, batch, seed, shuffle, dropLast, epochs };
     this.stepsPerEpoch = stepsPerEpoch(source.length, batch, dropLast);
     this.#position = { ...start };
@@ -105,11 +109,7 @@ export class Loader implements AsyncIterable<Batch> {
     const slots = Math.max(2, Math.min(4, Math.floor(SLOT_BYTES / bytes)));
     this.#slots = Array.from({ length: slots }, () => new SharedArrayBuffer(bytes));
     this.#free = this.#slots.map((_, i) => i);
-    const cached = source.packed ? 0 : cacheMiB * 2 ** 20;
-    const cache = {
-      data: new Uint8Array(new SharedArrayBuffer(cached)),
-      table: new Int32Array(new SharedArrayBuffer(cached ? 4 + source.length * 12 : 4)),
-    };
+    const cache = source.packed || epochs === 1 || cacheMiB === 0 ? undefined : cacheMemory(source.length, cacheMiB * 2 ** 20);
     const setup: Setup = { seed, batch, views, slots: this.#slots, packed: source.packed, cache };
     this.#workers = Array.from({ length: workers }, () => this.#startWorker(setup));
     this.#makeAhead();
@@ -184,7 +184,10 @@ export class Loader implements AsyncIterable<Batch> {
     if (this.#failure || this.#closed) return;
     const { job, making } = this.#running.get(id) as { job: Job; making: Making };
     this.#running.delete(id);
-    for (const { index } of job.items) this.#tried.add(index);
+    for (const { index } of job.items) {
+      this.#triedCount += 1 - this.#tried[index];
+      this.#tried[index] = 1;
+    }
     for (const { item, reason } of failed) this.#skip(item, reason);
     making.missing -= job.items.length - failed.length;
     for (const { item } of failed) this.#replace(making, item);
@@ -196,7 +199,7 @@ export class Loader implements AsyncIterable<Batch> {
     if (this.#unreadable.has(index)) return;
     this.#unreadable.add(index);
     this.skipped.push(new ImageError(name, reason));
-    const [bad, tried, { length }] = [this.#unreadable.size, this.#tried.size, this.#source];
+    const [bad, tried, { length }] = [this.#unreadable.size, this.#triedCount, this.#source];
     const most = bad * 2 > length || (this.#options.shuffle && tried >= SAMPLE && bad * 2 > tried);
     if (!most) return;
     const first = this.skipped.slice(0, 10).map(({ message }) => message);

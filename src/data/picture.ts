@@ -41,3 +41,9 @@ export function checkPixels(width: number, height: number): void {
     );
   }
 }
+
+/** Rounds halves to even, as Python and PyTorch do. */
+export function roundHalfEven(x: number): number {
+  const down = Math.floor(x);
+  return x - down === 0.5 ? down + (down % 2) : Math.round(x);
+}

@@ -1,7 +1,7 @@
 // Pillow's and torchvision's operations on 8-bit pictures, to the last bit. Checked against goldens computed by Pillow 9.4.
 import type { Operations } from "./augment.ts";
 import { type Bitmap, filters, type ImageMemory } from "./kernels.ts";
-import type { Box } from "./picture.ts";
+import { type Box, roundHalfEven } from "./picture.ts";
 import { convolve, gaussianTaps } from "./tensors.ts";
 import type { Interpolation, ViewSpec } from "./views.ts";
 
@@ -25,10 +25,10 @@ export function extendedBox(sigma: number): { radius: number; inner: number; out
   const variance = f(f(f(sigma) * f(sigma)) / 3);
   const length = f(Math.sqrt(12 * variance + 1));
   const l = Math.floor((length - 1) / 2);
-  const above = f(f(f(2 * l + 1) * f(f(l * f(l + 1)) - f(3 * variance))));
-  const width = f(l + f(above / f(6 * f(variance - f((l + 1) * (l + 1))))));
+  const above = f((2 * l + 1) * f(l * (l + 1) - f(3 * variance)));
+  const width = f(l + f(above / f(6 * f(variance - (l + 1) * (l + 1)))));
   const radius = Math.trunc(width);
-  const inner = Math.trunc(f(2 ** 24 / f(f(width * 2) + 1)));
+  const inner = Math.trunc(f(2 ** 24 / f(width * 2 + 1)));
   return { radius, inner, outer: (2 ** 24 - (radius * 2 + 1) * inner) >>> 1 };
 }
 
@@ -209,7 +209,7 @@ export class PillowArithmetic implements Operations<Bitmap> {
 
   /** ImageFilter.GaussianBlur(sigma); with `kernel`, torchvision's gaussian_blur of that many taps. */
   blur(x: Bitmap, sigma: number, kernel?: number): Bitmap {
-    return kernel === undefined ? this.boxes(x, sigma) : this.convolve(x, gaussianTaps(kernel, sigma), roundHalves);
+    return kernel === undefined ? this.boxes(x, sigma) : this.convolve(x, gaussianTaps(kernel, sigma), roundHalfEven);
   }
 
   private boxes(x: Bitmap, sigma: number): Bitmap {
@@ -252,8 +252,3 @@ export class PillowArithmetic implements Operations<Bitmap> {
     output.set(this.memory.floats(y.at, n * 3));
   }
 }
-
-const roundHalves = (value: number): number => {
-  const down = Math.floor(value);
-  return value - down === 0.5 ? down + (down % 2) : Math.round(value);
-};

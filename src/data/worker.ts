@@ -1,6 +1,7 @@
 // A data worker: decodes pictures, makes their views and writes them into the batch that the loader named.
 import { parentPort, workerData } from "node:worker_threads";
 import { Augmenter } from "./augment.ts";
+import { type CacheMemory, PictureCache } from "./cache.ts";
 import { decodeImage } from "./decode.ts";
 import { ImageError, type Picture } from "./picture.ts";
 import { randomStream, streams } from "./random.ts";
@@ -15,14 +16,8 @@ export interface Setup {
   /** For each slot the views of a batch one behind the other, each [batch, size, size, 3]. */
   readonly slots: readonly SharedArrayBuffer[];
   readonly packed?: Packed;
-  readonly cache: Cache;
-}
-
-/** Decoded small pictures that all workers share. */
-export interface Cache {
-  readonly data: Uint8Array<SharedArrayBuffer>;
-  /** For each picture its place in `data` plus one (0: not there), width and height; before them, how much of `data` is taken. */
-  readonly table: Int32Array<SharedArrayBuffer>;
+  /** For decoded pictures; absent where every picture is read once. */
+  readonly cache?: CacheMemory;
 }
 
 /** Part of a batch. */
@@ -50,40 +45,16 @@ export interface Done {
   readonly failed: readonly { readonly item: Item; readonly reason: string }[];
 }
 
-/** Pictures up to this many pixels are worth keeping. */
-const SMALL = 256 * 256;
-
 const setup: Setup = workerData;
 const augmenter = new Augmenter();
-
-function cached(index: number, { data, table }: Cache): Picture | undefined {
-  const entry = 1 + index * 3;
-  const place = table.length > entry ? Atomics.load(table, entry) - 1 : -1;
-  if (place < 0) return undefined;
-  const [width, height] = [table[entry + 1], table[entry + 2]];
-  return { width, height, data: data.subarray(place, place + width * height * 3) };
-}
-
-/** Keeps a picture while there is room. Two workers may both keep one, which costs room and nothing else. */
-function keep(index: number, picture: Picture, { data, table }: Cache): void {
-  const entry = 1 + index * 3;
-  const bytes = picture.data.length;
-  if (picture.width * picture.height > SMALL || table.length <= entry || Atomics.load(table, 0) + bytes > data.length) return;
-  const place = Atomics.add(table, 0, bytes);
-  if (place + bytes > data.length) return;
-  data.set(picture.data, place);
-  table[entry + 1] = picture.width;
-  table[entry + 2] = picture.height;
-  Atomics.store(table, entry, place + 1);
-}
+const cache = setup.cache && new PictureCache(setup.cache);
 
 function read({ index, name, location }: Item): Picture {
-  const { packed, cache } = setup;
-  if (packed) return packedPicture(packed, index);
-  const known = cached(index, cache);
+  if (setup.packed) return packedPicture(setup.packed, index);
+  const known = cache?.get(index);
   if (known) return known;
   const picture = decodeImage(readBytes(location as Location), name);
-  keep(index, picture, cache);
+  cache?.put(index, picture);
   return picture;
 }
 
