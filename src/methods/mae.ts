@@ -24,6 +24,7 @@ export interface DecoderOptions {
   dim: number;
   depth: number;
   heads: number;
+  mlpRatio?: number;
 }
 
 /** A vision transformer as the encoder, under its own names, and a small one that fills in the pixels of hidden patches. */
@@ -36,14 +37,14 @@ export class MaskedAutoencoder extends Module {
   decoder_norm: LayerNorm;
   decoder_pred: Linear;
 
-  constructor(encoder: ViT, { dim, depth, heads }: DecoderOptions) {
+  constructor(encoder: ViT, { dim, depth, heads, mlpRatio }: DecoderOptions) {
     super();
     const init = xavierUniform();
     this.#encoder = withFixedPositions(encoder);
     this.decoder_embed = new Linear(encoder.features, dim, { init });
     this.mask_token = parameter([1, 1, dim], normal(0.02));
     this.decoder_pos_embed = new Parameter(encoder.pos_embed.shape.with(2, dim), sincosTable(dim, encoder.grid).data, { trainable: false });
-    this.decoder_blocks = Array.from({ length: depth }, () => new Block(dim, heads, { init }));
+    this.decoder_blocks = Array.from({ length: depth }, () => new Block(dim, heads, { mlpRatio, init }));
     this.decoder_norm = new LayerNorm(dim);
     this.decoder_pred = new Linear(dim, encoder.patch_embed.patch ** 2 * 3, { init });
   }

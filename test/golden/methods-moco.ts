@@ -50,7 +50,7 @@ interface Case {
 }
 
 /** A queue's filled columns have length 1. */
-function fillQueue(queue: Parameter, prefix: string): void {
+export function fillQueue(queue: Parameter, prefix: string): void {
   const { data } = fill(`${prefix}queue`, queue.shape, "input");
   const [dim, length] = queue.shape;
   for (let column = 0; column < length; column++) {
