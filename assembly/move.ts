@@ -127,18 +127,28 @@ function transposeBlock(from: usize, to: usize, height: u32, width: u32, fromQ: 
   }
 }
 
+@unmanaged
+class UpdateSlice {
+  x: u32;
+  part: u32;
+  start: u32;
+  y: u32;
+  outer: u32;
+  n: u32;
+  m: u32;
+  inner: u32;
+}
+
 /**
  * y = x with part over [start, start + m) of the middle axis: x, y [outer, n, inner], part [outer, m, inner]. The scalar start is
- * clamped to 0 .. n - m. y may be x itself: then only the part is written. args: x, part, start, y, outer, n, m, inner
+ * clamped to 0 .. n - m. y may be x itself: then only the part is written.
  */
 export function updateSlice(args: usize, thread: u32, threads: u32, scratch: usize): void {
-  const x: usize = load<u32>(args), part: usize = load<u32>(args, 4), y: usize = load<u32>(args, 12);
-  const outer = load<u32>(args, 16), n = load<u32>(args, 20), m = load<u32>(args, 24), bytes = <usize>load<u32>(args, 28) << 2;
-  const first = min(max(<i32>load<f32>(load<u32>(args, 8)), 0), <i32>(n - m));
-  const end = share(outer * n, thread + 1, threads);
-  for (let row = share(outer * n, thread, threads); row < end; row++) {
-    const at = <i32>(row % n) - first;
-    if (<u32>at < m) copyBytes(y + row * bytes, part + ((row / n) * m + at) * bytes, bytes);
-    else if (x != y) copyBytes(y + row * bytes, x + row * bytes, bytes);
+  const p = changetype<UpdateSlice>(args), rows = p.outer * p.n, bytes = p.inner << 2;
+  const first = min(max(<i32>load<f32>(p.start), 0), <i32>(p.n - p.m)), end = share(rows, thread + 1, threads);
+  for (let row = share(rows, thread, threads); row < end; row++) {
+    const at = <i32>(row % p.n) - first;
+    if (<u32>at < p.m) copyBytes(p.y + row * bytes, p.part + ((row / p.n) * p.m + at) * bytes, bytes);
+    else if (p.x != p.y) copyBytes(p.y + row * bytes, p.x + row * bytes, bytes);
   }
 }

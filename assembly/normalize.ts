@@ -33,44 +33,59 @@ function squares(x: usize, mean: usize, to: usize, count: u32, stride: usize, wi
   }
 }
 
-/**
- * Mean and sum of squared deviations of each channel within each part of the rows: the second pass finds the part in cache.
- * args: x [rows, c], means [parts, c], squares [parts, c], rows, c, part
- */
+@unmanaged
+class BatchNormParts {
+  x: u32;
+  means: u32; // [parts, c]
+  squares: u32; // [parts, c]
+  rows: u32;
+  c: u32;
+  /** Rows of a part. */
+  part: u32;
+}
+
+/** Mean and sum of squared deviations of each channel within each part of the rows: the second pass finds the part in cache. */
 export function batchNormParts(args: usize, thread: u32, threads: u32, scratch: usize): void {
-  const x: usize = load<u32>(args), rows = load<u32>(args, 12), bytes = load<u32>(args, 16) << 2, part = load<u32>(args, 20);
-  const bands = (bytes + BAND - 1) / BAND, parts = (rows + part - 1) / part, end = share(parts * bands, thread + 1, threads);
+  const p = changetype<BatchNormParts>(args), bytes = p.c << 2, bands = (bytes + BAND - 1) / BAND, parts = (p.rows + p.part - 1) / p.part;
+  const end = share(parts * bands, thread + 1, threads);
   for (let at = share(parts * bands, thread, threads); at < end; at++) {
-    const band = (at % bands) * BAND, which = at / bands, row = which * part;
-    const count = min(part, rows - row), width = min(BAND, bytes - band), place = <usize>which * bytes + band;
-    const from = x + <usize>row * bytes + band, mean = load<u32>(args, 4) + place, scale: f32 = 1 / <f32>count;
+    const band = (at % bands) * BAND, which = at / bands, row = which * p.part;
+    const count = min(p.part, p.rows - row), width = min(BAND, bytes - band), place = which * bytes + band;
+    const from = p.x + row * bytes + band, mean = p.means + place, scale: f32 = 1 / <f32>count;
     reduceBand(false, from, mean, count, bytes, width);
     for (let i: usize = 0; i < width; i += 4) store<f32>(mean + i, load<f32>(mean + i) * scale);
-    squares(from, mean, load<u32>(args, 8) + place, count, bytes, width);
+    squares(from, mean, p.squares + place, count, bytes, width);
   }
 }
 
-/**
- * Mean and variance over all rows from those of the parts. Chan, Golub & LeVeque 1983, eq. 2.1.
- * args: means [parts, c], squares [parts, c], mean [c], variance [c], rows, c, part
- */
+@unmanaged
+class BatchNormStatistics {
+  means: u32;
+  squares: u32;
+  mean: u32;
+  variance: u32;
+  rows: u32;
+  c: u32;
+  part: u32;
+}
+
+/** Mean and variance over all rows from those of the parts. Chan, Golub & LeVeque 1983, eq. 2.1. */
 export function batchNormStatistics(args: usize, thread: u32, threads: u32, scratch: usize): void {
-  const means: usize = load<u32>(args), squares: usize = load<u32>(args, 4), rows = load<u32>(args, 16), c = load<u32>(args, 20);
-  const part = load<u32>(args, 24), parts = (rows + part - 1) / part, bytes = <usize>c << 2, scale = f32x4.splat(1 / <f32>rows);
-  const vectors = (c + 3) >> 2, end = <usize>share(vectors, thread + 1, threads) << 4;
-  for (let i = <usize>share(vectors, thread, threads) << 4; i < end; i += 16) {
+  const p = changetype<BatchNormStatistics>(args), parts = (p.rows + p.part - 1) / p.part, bytes = p.c << 2;
+  const scale = f32x4.splat(1 / <f32>p.rows), vectors = (p.c + 3) >> 2, end = share(vectors, thread + 1, threads) << 4;
+  for (let i = share(vectors, thread, threads) << 4; i < end; i += 16) {
     let mean = f32x4.splat(0), square = mean;
-    for (let p: u32 = 0; p < parts; p++) {
-      mean = madd(v128.load(means + p * bytes + i), f32x4.splat(<f32>min(part, rows - p * part)), mean);
+    for (let part: u32 = 0; part < parts; part++) {
+      mean = madd(v128.load(p.means + part * bytes + i), f32x4.splat(<f32>min(p.part, p.rows - part * p.part)), mean);
     }
     mean = f32x4.mul(mean, scale);
-    for (let p: u32 = 0; p < parts; p++) {
-      const apart = f32x4.sub(v128.load(means + p * bytes + i), mean);
-      square = f32x4.add(square, v128.load(squares + p * bytes + i));
-      square = madd(f32x4.mul(apart, apart), f32x4.splat(<f32>min(part, rows - p * part)), square);
+    for (let part: u32 = 0; part < parts; part++) {
+      const apart = f32x4.sub(v128.load(p.means + part * bytes + i), mean);
+      square = f32x4.add(square, v128.load(p.squares + part * bytes + i));
+      square = madd(f32x4.mul(apart, apart), f32x4.splat(<f32>min(p.part, p.rows - part * p.part)), square);
     }
-    storeTail(load<u32>(args, 8) + i, mean, bytes - i);
-    storeTail(load<u32>(args, 12) + i, f32x4.mul(square, scale), bytes - i);
+    storeTail(p.mean + i, mean, bytes - i);
+    storeTail(p.variance + i, f32x4.mul(square, scale), bytes - i);
   }
 }
 
@@ -81,25 +96,39 @@ function rstd4(variance: v128, eps: f32): v128 {
   return f32x4.div(f32x4.splat(1), f32x4.sqrt(f32x4.add(variance, f32x4.splat(eps))));
 }
 
-/** y = (x - mean) gamma / sqrt(variance + eps) + beta. args: x, gamma, beta, mean, variance, y, rows, c, eps */
+@unmanaged
+class BatchNormApply {
+  x: u32;
+  gamma: u32;
+  beta: u32;
+  mean: u32;
+  variance: u32;
+  y: u32;
+  rows: u32;
+  c: u32;
+  eps: f32;
+}
+
+/** y = (x - mean) gamma / sqrt(variance + eps) + beta. */
 export function batchNormApply(args: usize, thread: u32, threads: u32, scratch: usize): void {
-  const x: usize = load<u32>(args), gamma: usize = load<u32>(args, 4), beta: usize = load<u32>(args, 8), mean: usize = load<u32>(args, 12);
-  const variance: usize = load<u32>(args, 16), y: usize = load<u32>(args, 20), rows = load<u32>(args, 24);
-  const bytes = <usize>load<u32>(args, 28) << 2, eps = load<f32>(args, 32), whole = bytes & ~15;
+  const p = changetype<BatchNormApply>(args), bytes: usize = p.c << 2, whole = bytes & ~15;
+  const mean: usize = p.mean, beta: usize = p.beta;
   for (let i: usize = 0; i < bytes; i += 16) {
-    v128.store(scratch + i, f32x4.mul(v128.load(gamma + i), rstd4(v128.load(variance + i), eps)));
+    v128.store(scratch + i, f32x4.mul(v128.load(p.gamma + i), rstd4(v128.load(p.variance + i), p.eps)));
   }
-  const end = share(rows, thread + 1, threads);
-  for (let row = share(rows, thread, threads); row < end; row++) {
-    const from = x + row * bytes, to = y + row * bytes;
+  const end = share(p.rows, thread + 1, threads);
+  for (let row = share(p.rows, thread, threads); row < end; row++) {
+    const x = p.x + row * bytes, y = p.y + row * bytes;
     let i: usize = 0;
-    for (; i < whole; i += 16) {
-      v128.store(to + i, madd(f32x4.sub(v128.load(from + i), v128.load(mean + i)), v128.load(scratch + i), v128.load(beta + i)));
-    }
-    if (i < bytes) {
-      storeTail(to + i, madd(f32x4.sub(v128.load(from + i), v128.load(mean + i)), v128.load(scratch + i), v128.load(beta + i)), bytes - i);
-    }
+    for (; i < whole; i += 16) v128.store(y + i, applied(x + i, mean + i, scratch + i, beta + i));
+    if (i < bytes) storeTail(y + i, applied(x + i, mean + i, scratch + i, beta + i), bytes - i);
   }
+}
+
+// @ts-ignore: decorator
+@inline
+function applied(x: usize, mean: usize, scale: usize, shift: usize): v128 {
+  return madd(f32x4.sub(v128.load(x), v128.load(mean)), v128.load(scale), v128.load(shift));
 }
 
 /** Sums of g and of g (x - mean) rstd over `count` rows, for one or two vectors of channels. */
@@ -122,100 +151,150 @@ function gradSums(g: usize, x: usize, mean: usize, variance: usize, dgamma: usiz
   storeTail(dgamma + 16, f32x4.mul(d, rstd4(v128.load(variance, 16), eps)), left - 16);
 }
 
-/**
- * Sums of the gradients of scale and shift within each part of the rows.
- * args: g [rows, c], x [rows, c], mean, variance, dgamma [parts, c], dbeta [parts, c], rows, c, part, eps
- */
+@unmanaged
+class BatchNormGradParts {
+  g: u32;
+  x: u32;
+  mean: u32;
+  variance: u32;
+  dgamma: u32; // [parts, c]
+  dbeta: u32; // [parts, c]
+  rows: u32;
+  c: u32;
+  part: u32;
+  eps: f32;
+}
+
+/** Sums of the gradients of scale and shift within each part of the rows. */
 export function batchNormGradParts(args: usize, thread: u32, threads: u32, scratch: usize): void {
-  const g: usize = load<u32>(args), x: usize = load<u32>(args, 4), mean: usize = load<u32>(args, 8), variance: usize = load<u32>(args, 12);
-  const rows = load<u32>(args, 24), bytes = load<u32>(args, 28) << 2, part = load<u32>(args, 32), eps = load<f32>(args, 36);
-  const bands = (bytes + BAND - 1) / BAND, parts = (rows + part - 1) / part, end = share(parts * bands, thread + 1, threads);
+  const p = changetype<BatchNormGradParts>(args), bytes = p.c << 2, bands = (bytes + BAND - 1) / BAND;
+  const parts = (p.rows + p.part - 1) / p.part, end = share(parts * bands, thread + 1, threads);
   for (let at = share(parts * bands, thread, threads); at < end; at++) {
-    const which = at / bands, row = which * part, count = min(part, rows - row), last = min((at % bands) * BAND + BAND, bytes);
+    const which = at / bands, row = which * p.part, count = min(p.part, p.rows - row), last = min((at % bands) * BAND + BAND, bytes);
     for (let i = (at % bands) * BAND; i < last; i += 32) {
-      const from = <usize>row * bytes + i, to = <usize>which * bytes + i;
-      gradSums(g + from, x + from, mean + i, variance + i, load<u32>(args, 16) + to, load<u32>(args, 20) + to, count, bytes, bytes - i, eps);
+      const from = row * bytes + i, to = which * bytes + i;
+      gradSums(p.g + from, p.x + from, p.mean + i, p.variance + i, p.dgamma + to, p.dbeta + to, count, bytes, bytes - i, p.eps);
     }
   }
 }
 
-/**
- * dx = gamma rstd (g - dbeta / rows - (x - mean) rstd dgamma / rows).
- * args: g, x, gamma, mean, variance, dgamma, dbeta, dx, rows, c, eps
- */
+@unmanaged
+class BatchNormGradApply {
+  g: u32;
+  x: u32;
+  gamma: u32;
+  mean: u32;
+  variance: u32;
+  dgamma: u32;
+  dbeta: u32;
+  dx: u32;
+  rows: u32;
+  c: u32;
+  eps: f32;
+}
+
+/** dx = gamma rstd (g - dbeta / rows - (x - mean) rstd dgamma / rows). */
 export function batchNormGradApply(args: usize, thread: u32, threads: u32, scratch: usize): void {
-  const gamma: usize = load<u32>(args, 8), mean: usize = load<u32>(args, 12), variance: usize = load<u32>(args, 16);
-  const dgamma: usize = load<u32>(args, 20), dbeta: usize = load<u32>(args, 24), rows = load<u32>(args, 32);
-  const bytes = <usize>load<u32>(args, 36) << 2, eps = load<f32>(args, 40), inverse = f32x4.splat(1 / <f32>rows);
+  const p = changetype<BatchNormGradApply>(args), bytes: usize = p.c << 2, inverse = f32x4.splat(1 / <f32>p.rows);
   // dx = scale g - along (x - mean) - shift
-  const padded = (bytes + 15) & ~15, scale = scratch, along = scratch + padded, shift = along + padded;
+  const padded = (bytes + 15) & ~15, scale = scratch, along = scratch + padded, shift = along + padded, mean: usize = p.mean;
   for (let i: usize = 0; i < bytes; i += 16) {
-    const rstd = rstd4(v128.load(variance + i), eps), factor = f32x4.mul(v128.load(gamma + i), rstd), share = f32x4.mul(factor, inverse);
+    const rstd = rstd4(v128.load(p.variance + i), p.eps), factor = f32x4.mul(v128.load(p.gamma + i), rstd), each = f32x4.mul(factor, inverse);
     v128.store(scale + i, factor);
-    v128.store(along + i, f32x4.mul(f32x4.mul(share, rstd), v128.load(dgamma + i)));
-    v128.store(shift + i, f32x4.mul(share, v128.load(dbeta + i)));
+    v128.store(along + i, f32x4.mul(f32x4.mul(each, rstd), v128.load(p.dgamma + i)));
+    v128.store(shift + i, f32x4.mul(each, v128.load(p.dbeta + i)));
   }
-  const end = share(rows, thread + 1, threads);
-  for (let row = share(rows, thread, threads); row < end; row++) {
-    const g = load<u32>(args) + row * bytes, x = load<u32>(args, 4) + row * bytes, to = load<u32>(args, 28) + row * bytes;
+  const end = share(p.rows, thread + 1, threads);
+  for (let row = share(p.rows, thread, threads); row < end; row++) {
+    const g = p.g + row * bytes, x = p.x + row * bytes, dx = p.dx + row * bytes;
     for (let i: usize = 0; i < bytes; i += 16) {
       const straight = f32x4.sub(f32x4.mul(v128.load(g + i), v128.load(scale + i)), v128.load(shift + i));
-      const dx = f32x4.sub(straight, f32x4.mul(f32x4.sub(v128.load(x + i), v128.load(mean + i)), v128.load(along + i)));
-      storeTail(to + i, dx, bytes - i);
+      const bent = f32x4.mul(f32x4.sub(v128.load(x + i), v128.load(mean + i)), v128.load(along + i));
+      storeTail(dx + i, f32x4.sub(straight, bent), bytes - i);
     }
   }
 }
 
-/** y = (x - mean) rstd gamma + beta over each row. args: x, gamma, beta, y, mean [rows], rstd [rows], rows, c, eps */
+@unmanaged
+class LayerNorm {
+  x: u32;
+  gamma: u32;
+  beta: u32;
+  y: u32;
+  mean: u32; // [rows]
+  rstd: u32; // [rows]
+  rows: u32;
+  c: u32;
+  eps: f32;
+}
+
+/** y = (x - mean) rstd gamma + beta over each row. */
 export function layerNorm(args: usize, thread: u32, threads: u32, scratch: usize): void {
-  const gamma: usize = load<u32>(args, 4), beta: usize = load<u32>(args, 8), rows = load<u32>(args, 24), c = load<u32>(args, 28);
-  const bytes = <usize>c << 2, whole = bytes & ~15, eps = load<f32>(args, 32), end = share(rows, thread + 1, threads);
-  for (let row = share(rows, thread, threads); row < end; row++) {
-    const x = load<u32>(args) + row * bytes, y = load<u32>(args, 12) + row * bytes;
-    const mean = reduceRow(false, x, bytes) / <f32>c, mean4 = f32x4.splat(mean);
-    let a = f32x4.splat(0), b = a, i: usize = 0;
-    for (; i + 32 <= bytes; i += 32) {
-      const p = f32x4.sub(v128.load(x + i), mean4), q = f32x4.sub(v128.load(x + i, 16), mean4);
-      a = madd(p, p, a);
-      b = madd(q, q, b);
+  const p = changetype<LayerNorm>(args), bytes: usize = p.c << 2, gamma: usize = p.gamma, beta: usize = p.beta;
+  const end = share(p.rows, thread + 1, threads);
+  for (let row = share(p.rows, thread, threads); row < end; row++) {
+    const x = p.x + row * bytes, y = p.y + row * bytes;
+    const mean = reduceRow(false, x, bytes) / <f32>p.c, mean4 = f32x4.splat(mean);
+    const rstd: f32 = 1 / sqrt<f32>(deviation(x, mean4, bytes) / <f32>p.c + p.eps), rstd4 = f32x4.splat(rstd);
+    for (let i: usize = 0; i < bytes; i += 16) {
+      const unit = f32x4.mul(f32x4.sub(v128.load(x + i), mean4), rstd4);
+      storeTail(y + i, madd(unit, v128.load(gamma + i), v128.load(beta + i)), bytes - i);
     }
-    for (; i < bytes; i += 16) {
-      const p = f32x4.sub(v128.load(x + i), mean4);
-      const own = bytes - i >= 16 ? p : first((bytes - i) >> 2, p, 0);
-      a = madd(own, own, a);
-    }
-    const rstd: f32 = 1 / sqrt<f32>(hsum(f32x4.add(a, b)) / <f32>c + eps), rstd4 = f32x4.splat(rstd);
-    for (i = 0; i < whole; i += 16) {
-      v128.store(y + i, madd(f32x4.mul(f32x4.sub(v128.load(x + i), mean4), rstd4), v128.load(gamma + i), v128.load(beta + i)));
-    }
-    if (i < bytes) {
-      const tail = madd(f32x4.mul(f32x4.sub(v128.load(x + i), mean4), rstd4), v128.load(gamma + i), v128.load(beta + i));
-      storeFirst(y + i, tail, (bytes - i) >> 2);
-    }
-    store<f32>(load<u32>(args, 16) + (<usize>row << 2), mean);
-    store<f32>(load<u32>(args, 20) + (<usize>row << 2), rstd);
+    store<f32>(p.mean + (row << 2), mean);
+    store<f32>(p.rstd + (row << 2), rstd);
   }
+}
+
+/** The sum of squared deviations of a row. */
+// @ts-ignore: decorator
+@inline
+function deviation(x: usize, mean: v128, bytes: usize): f32 {
+  let a = f32x4.splat(0), b = a, i: usize = 0;
+  for (; i + 32 <= bytes; i += 32) {
+    const p = f32x4.sub(v128.load(x + i), mean), q = f32x4.sub(v128.load(x + i, 16), mean);
+    a = madd(p, p, a);
+    b = madd(q, q, b);
+  }
+  for (; i < bytes; i += 16) {
+    const p = f32x4.sub(v128.load(x + i), mean), own = bytes - i >= 16 ? p : first((bytes - i) >> 2, p, 0);
+    a = madd(own, own, a);
+  }
+  return hsum(f32x4.add(a, b));
+}
+
+@unmanaged
+class LayerNormGrad {
+  g: u32;
+  x: u32;
+  gamma: u32;
+  mean: u32;
+  rstd: u32;
+  dx: u32;
+  dgamma: u32; // [parts, c]
+  dbeta: u32; // [parts, c]
+  rows: u32;
+  c: u32;
+  part: u32;
 }
 
 /**
  * With u = (x - mean) rstd and h = g gamma: dx = rstd (h - mean(h) - u mean(h u)) over each row; sums of g u and of g over each
- * part of the rows. args: g, x, gamma, mean, rstd, dx, dgamma [parts, c], dbeta [parts, c], rows, c, part
+ * part of the rows.
  */
 export function layerNormGrad(args: usize, thread: u32, threads: u32, scratch: usize): void {
-  const rows = load<u32>(args, 32), c = load<u32>(args, 36), part = load<u32>(args, 40), bytes = <usize>c << 2;
-  const parts = (rows + part - 1) / part, end = share(parts, thread + 1, threads);
+  const p = changetype<LayerNormGrad>(args), parts = (p.rows + p.part - 1) / p.part, bytes = p.c << 2, end = share(parts, thread + 1, threads);
   for (let at = share(parts, thread, threads); at < end; at++) {
-    const dgamma = load<u32>(args, 24) + at * bytes, dbeta = load<u32>(args, 28) + at * bytes;
+    const dgamma = p.dgamma + at * bytes, dbeta = p.dbeta + at * bytes;
     memory.fill(dgamma, 0, bytes);
     memory.fill(dbeta, 0, bytes);
-    for (let row = at * part, last = min(rows, row + part); row < last; row++) layerNormGradRow(args, row, c, dgamma, dbeta);
+    for (let row = at * p.part, last = min(p.rows, row + p.part); row < last; row++) layerNormGradRow(p, row, dgamma, dbeta);
   }
 }
 
-function layerNormGradRow(args: usize, row: u32, c: u32, dgamma: usize, dbeta: usize): void {
-  const bytes = <usize>c << 2, gamma: usize = load<u32>(args, 8), whole = bytes & ~15;
-  const g = load<u32>(args) + row * bytes, x = load<u32>(args, 4) + row * bytes, dx = load<u32>(args, 20) + row * bytes;
-  const mean = v128.load32_splat(load<u32>(args, 12) + (<usize>row << 2)), rstd = v128.load32_splat(load<u32>(args, 16) + (<usize>row << 2));
+function layerNormGradRow(p: LayerNormGrad, row: u32, dgamma: usize, dbeta: usize): void {
+  const bytes: usize = p.c << 2, gamma: usize = p.gamma, whole = bytes & ~15;
+  const g = p.g + row * bytes, x = p.x + row * bytes, dx = p.dx + row * bytes;
+  const mean = v128.load32_splat(p.mean + (row << 2)), rstd = v128.load32_splat(p.rstd + (row << 2));
   let sum = f32x4.splat(0), along = sum, i: usize = 0;
   for (; i < whole; i += 16) {
     const u = f32x4.mul(f32x4.sub(v128.load(x + i), mean), rstd), g4 = v128.load(g + i), h = f32x4.mul(g4, v128.load(gamma + i));
@@ -232,7 +311,7 @@ function layerNormGradRow(args: usize, row: u32, c: u32, dgamma: usize, dbeta: u
     storeFirst(dgamma + i, madd(g4, u, v128.load(dgamma + i)), count);
     storeFirst(dbeta + i, f32x4.add(g4, v128.load(dbeta + i)), count);
   }
-  const mean1 = f32x4.splat(hsum(sum) / <f32>c), mean2 = f32x4.splat(hsum(along) / <f32>c);
+  const mean1 = f32x4.splat(hsum(sum) / <f32>p.c), mean2 = f32x4.splat(hsum(along) / <f32>p.c);
   for (i = 0; i < bytes; i += 16) {
     const u = f32x4.mul(f32x4.sub(v128.load(x + i), mean), rstd), h = f32x4.mul(v128.load(g + i), v128.load(gamma + i));
     storeTail(dx + i, f32x4.mul(rstd, f32x4.sub(f32x4.sub(h, mean1), f32x4.mul(u, mean2))), bytes - i);

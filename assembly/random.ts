@@ -57,14 +57,22 @@ function half(key: usize, which: usize): u32 {
   return <u32>load<f32>(key + (which << 2));
 }
 
-/** y[i] in [0, 1) from counter (i / 4, stream, step, 0) and key (seed, 0). args: key, y, count, stream */
+@unmanaged
+class Uniform {
+  key: u32;
+  y: u32;
+  count: u32;
+  stream: u32;
+}
+
+/** y[i] in [0, 1) from counter (i / 4, stream, step, 0) and key (seed, 0). */
 export function uniform(args: usize, thread: u32, threads: u32, scratch: usize): void {
-  const key: usize = load<u32>(args), y: usize = load<u32>(args, 4), count = load<u32>(args, 8), stream = load<u32>(args, 12);
-  const seed = half(key, 0) + (half(key, 1) << 16), step = half(key, 2) + (half(key, 3) << 16);
-  const groups = (count + 15) >> 4, end = share(groups, thread + 1, threads);
+  const p = changetype<Uniform>(args);
+  const seed = half(p.key, 0) + (half(p.key, 1) << 16), step = half(p.key, 2) + (half(p.key, 3) << 16);
+  const groups = (p.count + 15) >> 4, end = share(groups, thread + 1, threads);
   for (let group = share(groups, thread, threads); group < end; group++) {
-    const to = y + (<usize>group << 6), here = min<u32>(16, count - (group << 4));
-    draw(here == 16 ? to : scratch, group << 2, stream, step, seed);
+    const to = p.y + (group << 6), here = min<u32>(16, p.count - (group << 4));
+    draw(here == 16 ? to : scratch, group << 2, p.stream, step, seed);
     if (here < 16) memory.copy(to, scratch, here << 2);
   }
 }

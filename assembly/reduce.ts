@@ -1,6 +1,6 @@
 // Sums and maxima, and what works on whole rows: softmax, argmax, argsort. Long sums go in parts whose size does not depend on
 // the number of threads; each part is summed in lanes, the parts in a second pass, so the order is always the same.
-import { exp4, first, hmax, hsum, log4, max4, share, storeFirst } from "./simd";
+import { exp4, first, hmax, hsum, log4, max4, share, storeFirst, storeTail } from "./simd";
 
 /** Floats of a row in one step of four vectors. */
 const STEP: usize = 64;
@@ -36,17 +36,24 @@ export function reduceRow(maximum: bool, from: usize, bytes: usize): f32 {
   return result;
 }
 
-/**
- * y[r, p] = the sum or maximum of part p of row r: x [rows, n] in parts of `part` -> y [rows, parts].
- * args: x, y, rows, n, part, maximum
- */
+@unmanaged
+class Reduce {
+  x: u32;
+  y: u32;
+  outer: u32;
+  n: u32;
+  inner: u32;
+  /** Elements of the reduced axis that go into one result. */
+  part: u32;
+  maximum: u32;
+}
+
+/** y[r, p] = the sum or maximum of part p of row r: x [outer, n] -> y [outer, parts]; inner is 1. */
 export function reduceRows(args: usize, thread: u32, threads: u32, scratch: usize): void {
-  const x: usize = load<u32>(args), y: usize = load<u32>(args, 4), rows = load<u32>(args, 8), n = load<u32>(args, 12);
-  const part = load<u32>(args, 16), maximum = load<u32>(args, 20);
-  const parts = (n + part - 1) / part, end = share(rows * parts, thread + 1, threads);
-  for (let at = share(rows * parts, thread, threads); at < end; at++) {
-    const first = (at % parts) * part, from = x + (((<usize>at / parts) * n + first) << 2), bytes = <usize>min(part, n - first) << 2;
-    store<f32>(y + (<usize>at << 2), maximum ? reduceRow(true, from, bytes) : reduceRow(false, from, bytes));
+  const p = changetype<Reduce>(args), parts = (p.n + p.part - 1) / p.part, end = share(p.outer * parts, thread + 1, threads);
+  for (let at = share(p.outer * parts, thread, threads); at < end; at++) {
+    const first = (at % parts) * p.part, from = p.x + (((at / parts) * p.n + first) << 2), bytes = min(p.part, p.n - first) << 2;
+    store<f32>(p.y + (at << 2), p.maximum ? reduceRow(true, from, bytes) : reduceRow(false, from, bytes));
   }
 }
 
@@ -96,39 +103,41 @@ export function reduceBand(maximum: bool, from: usize, to: usize, count: u32, st
 /** Columns that one thread takes at a time, in bytes. */
 export const BAND: u32 = 1024;
 
-/**
- * y[o, p, i] = the sum or maximum over part p of the middle axis: x [outer, n, inner] in parts of `part` -> y [outer, parts, inner].
- * args: x, y, outer, n, inner, part, maximum
- */
+/** y[o, p, i] = the sum or maximum over part p of the middle axis: x [outer, n, inner] -> y [outer, parts, inner]. */
 export function reduceColumns(args: usize, thread: u32, threads: u32, scratch: usize): void {
-  const x: usize = load<u32>(args), y: usize = load<u32>(args, 4), outer = load<u32>(args, 8), n = load<u32>(args, 12);
-  const bytes = load<u32>(args, 16) << 2, part = load<u32>(args, 20), maximum = load<u32>(args, 24);
-  const parts = (n + part - 1) / part, bands = (bytes + BAND - 1) / BAND;
-  const end = share(outer * parts * bands, thread + 1, threads);
-  for (let at = share(outer * parts * bands, thread, threads); at < end; at++) {
-    const band = (at % bands) * BAND, block = at / bands, first = (block % parts) * part;
-    const from = x + (<usize>(block / parts) * n + first) * bytes + band, to = y + <usize>block * bytes + band;
-    const count = min(part, n - first), width = min(BAND, bytes - band);
-    if (maximum) reduceBand(true, from, to, count, bytes, width);
+  const p = changetype<Reduce>(args), bytes = p.inner << 2, parts = (p.n + p.part - 1) / p.part, bands = (bytes + BAND - 1) / BAND;
+  const end = share(p.outer * parts * bands, thread + 1, threads);
+  for (let at = share(p.outer * parts * bands, thread, threads); at < end; at++) {
+    const band = (at % bands) * BAND, block = at / bands, first = (block % parts) * p.part;
+    const from = p.x + ((block / parts) * p.n + first) * bytes + band, to = p.y + block * bytes + band;
+    const count = min(p.part, p.n - first), width = min(BAND, bytes - band);
+    if (p.maximum) reduceBand(true, from, to, count, bytes, width);
     else reduceBand(false, from, to, count, bytes, width);
   }
 }
 
-/** Index of the largest element of each row, the first of equals. args: x [rows, n], y [rows], rows, n */
+@unmanaged
+class Rows {
+  x: u32;
+  y: u32;
+  rows: u32;
+  n: u32;
+}
+
+/** Index of the largest element of each row, the first of equals: x [rows, n] -> y [rows]. */
 export function argmax(args: usize, thread: u32, threads: u32, scratch: usize): void {
-  const x: usize = load<u32>(args), y: usize = load<u32>(args, 4), rows = load<u32>(args, 8), n = load<u32>(args, 12);
-  const end = share(rows, thread + 1, threads);
-  for (let row = share(rows, thread, threads); row < end; row++) {
-    const from = x + ((<usize>row * n) << 2);
+  const p = changetype<Rows>(args), end = share(p.rows, thread + 1, threads);
+  for (let row = share(p.rows, thread, threads); row < end; row++) {
+    const from = p.x + ((row * p.n) << 2);
     let best: u32 = 0, top = load<f32>(from);
-    for (let i: u32 = 1; i < n; i++) {
-      const value = load<f32>(from + (<usize>i << 2));
+    for (let i: u32 = 1; i < p.n; i++) {
+      const value = load<f32>(from + (i << 2));
       if (value > top) {
         top = value;
         best = i;
       }
     }
-    store<f32>(y + (<usize>row << 2), <f32>best);
+    store<f32>(p.y + (row << 2), <f32>best);
   }
 }
 
@@ -144,22 +153,26 @@ function merge(x: usize, from: usize, to: usize, a: u32, b: u32, c: u32): void {
   }
 }
 
-/** Indices that sort each row ascending, by merging runs. args: x [rows, n], y [rows, n], indices (2 n words a row), rows, n */
+@unmanaged
+class Argsort extends Rows {
+  /** Room for 2 n words a row. */
+  indices: u32;
+}
+
+/** Indices that sort each row ascending, by merging runs: x [rows, n] -> y [rows, n]. */
 export function argsort(args: usize, thread: u32, threads: u32, scratch: usize): void {
-  const x: usize = load<u32>(args), y: usize = load<u32>(args, 4), indices: usize = load<u32>(args, 8);
-  const rows = load<u32>(args, 12), n = load<u32>(args, 16), bytes = <usize>n << 2;
-  const end = share(rows, thread + 1, threads);
-  for (let row = share(rows, thread, threads); row < end; row++) {
-    const values = x + row * bytes;
-    let from = indices + 2 * row * bytes, to = from + bytes;
-    for (let i: u32 = 0; i < n; i++) store<u32>(from + (<usize>i << 2), i);
-    for (let run: u32 = 1; run < n; run *= 2) {
-      for (let a: u32 = 0; a < n; a += 2 * run) merge(values, from, to, a, min(a + run, n), min(a + 2 * run, n));
+  const p = changetype<Argsort>(args), bytes = p.n << 2, end = share(p.rows, thread + 1, threads);
+  for (let row = share(p.rows, thread, threads); row < end; row++) {
+    const values = p.x + row * bytes, order = p.y + row * bytes;
+    let from = p.indices + 2 * row * bytes, to = from + bytes;
+    for (let i: u32 = 0; i < p.n; i++) store<u32>(from + (i << 2), i);
+    for (let run: u32 = 1; run < p.n; run *= 2) {
+      for (let a: u32 = 0; a < p.n; a += 2 * run) merge(values, from, to, a, min(a + run, p.n), min(a + 2 * run, p.n));
       const swap = from;
       from = to;
       to = swap;
     }
-    for (let i: u32 = 0; i < n; i++) store<f32>(y + row * bytes + (<usize>i << 2), <f32>load<u32>(from + (<usize>i << 2)));
+    for (let i: u32 = 0; i < p.n; i++) store<f32>(order + (i << 2), <f32>load<u32>(from + (i << 2)));
   }
 }
 
@@ -192,44 +205,53 @@ function sumExp(keep: bool, x: usize, y: usize, bytes: usize, top: f32): f32 {
   return hsum(f32x4.add(a, b));
 }
 
-/** y = softmax(x), or its logarithm, over rows. args: x [rows, n], y [rows, n], rows, n, logarithm */
+@unmanaged
+class Softmax extends Rows {
+  logarithm: u32;
+}
+
+/** y = softmax(x), or its logarithm, over rows [rows, n]. */
 export function softmax(args: usize, thread: u32, threads: u32, scratch: usize): void {
-  const x: usize = load<u32>(args), y: usize = load<u32>(args, 4), rows = load<u32>(args, 8), bytes = <usize>load<u32>(args, 12) << 2;
-  const logarithm = load<u32>(args, 16), end = share(rows, thread + 1, threads);
-  for (let row = share(rows, thread, threads); row < end; row++) {
-    const from = x + row * bytes, to = y + row * bytes, top = reduceRow(true, from, bytes);
+  const p = changetype<Softmax>(args), bytes = p.n << 2, end = share(p.rows, thread + 1, threads);
+  for (let row = share(p.rows, thread, threads); row < end; row++) {
+    const x = p.x + row * bytes, y = p.y + row * bytes, top = reduceRow(true, x, bytes);
     let i: usize = 0;
-    if (logarithm) {
-      const top4 = f32x4.splat(top), rest4 = log4(f32x4.splat(sumExp(false, from, to, bytes, top)));
+    if (p.logarithm) {
+      const top4 = f32x4.splat(top), rest4 = log4(f32x4.splat(sumExp(false, x, y, bytes, top)));
       const rest = f32x4.extract_lane(rest4, 0);
-      for (; i + 16 <= bytes; i += 16) v128.store(to + i, f32x4.sub(f32x4.sub(v128.load(from + i), top4), rest4));
-      for (; i < bytes; i += 4) store<f32>(to + i, load<f32>(from + i) - top - rest);
+      for (; i + 16 <= bytes; i += 16) v128.store(y + i, f32x4.sub(f32x4.sub(v128.load(x + i), top4), rest4));
+      for (; i < bytes; i += 4) store<f32>(y + i, load<f32>(x + i) - top - rest);
     } else {
-      const scale: f32 = 1 / sumExp(true, from, to, bytes, top), scale4 = f32x4.splat(scale);
-      for (; i + 16 <= bytes; i += 16) v128.store(to + i, f32x4.mul(v128.load(to + i), scale4));
-      for (; i < bytes; i += 4) store<f32>(to + i, load<f32>(to + i) * scale);
+      const scale: f32 = 1 / sumExp(true, x, y, bytes, top), scale4 = f32x4.splat(scale);
+      for (; i + 16 <= bytes; i += 16) v128.store(y + i, f32x4.mul(v128.load(y + i), scale4));
+      for (; i < bytes; i += 4) store<f32>(y + i, load<f32>(y + i) * scale);
     }
   }
 }
 
-/**
- * dx = y (g - sum(g y)) for softmax, g - exp(y) sum(g) for its logarithm, over rows.
- * args: g [rows, n], y [rows, n], dx [rows, n], rows, n, logarithm
- */
+@unmanaged
+class SoftmaxGrad {
+  g: u32;
+  y: u32;
+  dx: u32;
+  rows: u32;
+  n: u32;
+  logarithm: u32;
+}
+
+/** dx = y (g - sum(g y)) for softmax, g - exp(y) sum(g) for its logarithm, over rows [rows, n]. */
 export function softmaxGrad(args: usize, thread: u32, threads: u32, scratch: usize): void {
-  const rows = load<u32>(args, 12), bytes = <usize>load<u32>(args, 16) << 2, logarithm = load<u32>(args, 20);
-  const end = share(rows, thread + 1, threads);
-  for (let row = share(rows, thread, threads); row < end; row++) {
-    const g = load<u32>(args) + row * bytes, y = load<u32>(args, 4) + row * bytes, to = load<u32>(args, 8) + row * bytes;
+  const p = changetype<SoftmaxGrad>(args), bytes = p.n << 2, end = share(p.rows, thread + 1, threads);
+  for (let row = share(p.rows, thread, threads); row < end; row++) {
+    const g = p.g + row * bytes, y = p.y + row * bytes, dx = p.dx + row * bytes;
     let i: usize = 0;
-    if (logarithm) {
+    if (p.logarithm) {
       const total = f32x4.splat(reduceRow(false, g, bytes));
-      for (; i + 16 <= bytes; i += 16) v128.store(to + i, logTerm(g + i, y + i, total));
-      if (i < bytes) storeFirst(to + i, logTerm(g + i, y + i, total), (bytes - i) >> 2);
+      for (; i < bytes; i += 16) storeTail(dx + i, logTerm(g + i, y + i, total), bytes - i);
     } else {
       const total = dot(g, y, bytes), total4 = f32x4.splat(total);
-      for (; i + 16 <= bytes; i += 16) v128.store(to + i, f32x4.mul(v128.load(y + i), f32x4.sub(v128.load(g + i), total4)));
-      for (; i < bytes; i += 4) store<f32>(to + i, load<f32>(y + i) * (load<f32>(g + i) - total));
+      for (; i + 16 <= bytes; i += 16) v128.store(dx + i, f32x4.mul(v128.load(y + i), f32x4.sub(v128.load(g + i), total4)));
+      for (; i < bytes; i += 4) store<f32>(dx + i, load<f32>(y + i) * (load<f32>(g + i) - total));
     }
   }
 }

@@ -19,8 +19,7 @@ export function emitReduce(out: Emitter, from: number, to: number, [outer, n, in
   const last = parts === 1;
   const target = last ? to : out.temporary(4 * outer * parts * inner);
   const touched = { reads: [span(from, outer * n * inner)], writes: [span(target, outer * parts * inner)] };
-  if (inner === 1) out.emit(opcode.REDUCE_ROWS, touched, [from, target, outer, n, part, Number(maximum)]);
-  else out.emit(opcode.REDUCE_COLUMNS, touched, [from, target, outer, n, inner, part, Number(maximum)]);
+  out.emit(inner === 1 ? opcode.REDUCE_ROWS : opcode.REDUCE_COLUMNS, touched, [from, target, outer, n, inner, part, Number(maximum)]);
   if (!last) emitReduce(out, target, to, [outer, parts, inner], maximum);
 }
 
@@ -64,7 +63,7 @@ const argmax: Encode = ({ inputs: [x], outputs: [y] }, out) =>
 const argsort: Encode = ({ inputs: [x], outputs: [y] }, out) => {
   const indices = out.temporary(8 * size(x.shape));
   const writes = [out.range(y), span(indices, 2 * size(x.shape))];
-  out.emit(opcode.ARGSORT, { reads: [out.range(x)], writes }, [out.address(x), out.address(y), indices, ...rowsOf(x.shape)]);
+  out.emit(opcode.ARGSORT, { reads: [out.range(x)], writes }, [out.address(x), out.address(y), ...rowsOf(x.shape), indices]);
 };
 
 const softmax =
