@@ -1,112 +1,156 @@
 // Fused elementwise programs, interpreted in blocks that stay in the first cache: every instruction runs over a whole block
 // (up to about 1,024 floats a register) before the next, so that dispatch costs little and memory is read and written once.
 //
-// A program covers [rows, columns]; rows may be several axes. Its words:
-//
-//   rows, columns, block (floats of a register), axes (of the rows), inputs, constants, instructions, outputs
-//   axes         x { size }
-//   inputs       x { address, column stride, rows-run-on (1: contiguous over everything), stride of each axis }   strides in bytes
-//   constants    x { register, value }
-//   instructions x { op, to, a, b, c }
-//   outputs      x { address, register, in place (1: the register may lie in the output) }
-//
-// Inputs have registers 0 .. inputs - 1, which nothing else writes. A register is a pointer in a table at the start of the
-// scratch: into the input or output itself where that is contiguous over the block, into the scratch otherwise.
+// A program is a head, the sizes of the rows' axes, and lists of inputs (each followed by its strides along those axes), constants,
+// instructions and outputs. Inputs have registers 0 .. inputs - 1, which nothing else writes. A register is a pointer in a table at
+// the start of the scratch: into the input or output itself where that is contiguous over the block, into the scratch otherwise.
+import { copyBytes } from "./move";
 import { ABS, ADD, DIV, EQUAL, EXP, FLOOR, GELU, GELU_DERIVATIVE, GREATER, GREATER_EQUAL, LOG, MAXIMUM, MINIMUM, MUL, NEG, RELU, RSQRT } from "./opcodes";
 import { SIGMOID, SQRT, SQUARE, SUB, TANH, WHERE } from "./opcodes";
-import { copyBytes } from "./move";
 import { exp4, gelu4, geluDerivative4, log4, share, sigmoid4, tanh4 } from "./simd";
 
-const HEAD: usize = 32; // bytes of the eight counts
+@unmanaged
+class Program {
+  /** Of all axes but the last together. */
+  rows: u32;
+  /** The last axis. */
+  columns: u32;
+  /** Floats of a register. */
+  block: u32;
+  /** Axes of the rows. */
+  axes: u32;
+  inputs: u32;
+  constants: u32;
+  instructions: u32;
+  outputs: u32;
+}
+
+@unmanaged
+class Input {
+  address: u32;
+  /** From column to column; in bytes, as all strides. */
+  stride: u32;
+  /** Not 0: contiguous over rows and columns. */
+  dense: u32;
+}
+
+@unmanaged
+class Constant {
+  register: u32;
+  value: f32;
+}
+
+@unmanaged
+class Instruction {
+  op: i32;
+  to: u32;
+  a: u32;
+  b: u32;
+  c: u32;
+}
+
+@unmanaged
+class Output {
+  address: u32;
+  register: u32;
+  /** Not 0: the register may lie in the output. */
+  inPlace: u32;
+}
+
 const TABLE: usize = 1024; // bytes of the register table
 const SLACK: usize = 64; // bytes behind a register that full vectors may overrun
 
+/** The sizes of the rows' axes. */
 // @ts-ignore: decorator
 @inline
-function rowsOf(program: usize): u32 {
-  return load<u32>(program);
-}
-// @ts-ignore: decorator
-@inline
-function columnsOf(program: usize): u32 {
-  return load<u32>(program, 4);
-}
-// @ts-ignore: decorator
-@inline
-function blockOf(program: usize): u32 {
-  return load<u32>(program, 8);
-}
-// @ts-ignore: decorator
-@inline
-function axesOf(program: usize): u32 {
-  return load<u32>(program, 12);
-}
-// @ts-ignore: decorator
-@inline
-function inputsOf(program: usize): u32 {
-  return load<u32>(program, 16);
+function axesOf(p: Program): usize {
+  return changetype<usize>(p) + offsetof<Program>();
 }
 
-/** Bytes of an input's record. */
+/** Bytes from one input to the next. */
 // @ts-ignore: decorator
 @inline
-function recordOf(program: usize): usize {
-  return 12 + (<usize>axesOf(program) << 2);
+function inputBytes(p: Program): usize {
+  return offsetof<Input>() + (p.axes << 2);
 }
 
 // @ts-ignore: decorator
 @inline
-function inputAt(program: usize): usize {
-  return program + HEAD + (<usize>axesOf(program) << 2);
+function inputsOf(p: Program): usize {
+  return axesOf(p) + (p.axes << 2);
 }
 // @ts-ignore: decorator
 @inline
-function constantAt(program: usize): usize {
-  return inputAt(program) + <usize>inputsOf(program) * recordOf(program);
+function constantsOf(p: Program): usize {
+  return inputsOf(p) + p.inputs * inputBytes(p);
 }
 // @ts-ignore: decorator
 @inline
-function codeAt(program: usize): usize {
-  return constantAt(program) + (<usize>load<u32>(program, 20) << 3);
+function codeOf(p: Program): usize {
+  return constantsOf(p) + p.constants * offsetof<Constant>();
 }
 // @ts-ignore: decorator
 @inline
-function outputAt(program: usize): usize {
-  return codeAt(program) + <usize>load<u32>(program, 24) * 20;
+function outputsOf(p: Program): usize {
+  return codeOf(p) + p.instructions * offsetof<Instruction>();
+}
+// @ts-ignore: decorator
+@inline
+function endOf(p: Program): usize {
+  return outputsOf(p) + p.outputs * offsetof<Output>();
 }
 
 /** Where a register lives when it does not point elsewhere. */
 // @ts-ignore: decorator
 @inline
-function home(program: usize, scratch: usize, register: u32): usize {
-  return scratch + TABLE + <usize>register * ((<usize>blockOf(program) << 2) + SLACK);
+function home(p: Program, scratch: usize, register: u32): usize {
+  return scratch + TABLE + register * ((p.block << 2) + SLACK);
+}
+
+// @ts-ignore: decorator
+@inline
+function pointer(scratch: usize, register: u32): usize {
+  return load<u32>(scratch + (register << 2));
+}
+
+// @ts-ignore: decorator
+@inline
+function point(scratch: usize, register: u32, to: usize): void {
+  store<u32>(scratch + (register << 2), <u32>to);
+}
+
+/** The stride of an input along an axis of the rows. */
+// @ts-ignore: decorator
+@inline
+function along(input: Input, axis: u32): u32 {
+  return load<u32>(changetype<usize>(input) + (axis << 2), offsetof<Input>());
 }
 
 /** Bytes from an input's first row to the given one. */
-function rowOffset(program: usize, input: usize, row: u32): usize {
-  let axis = axesOf(program);
-  if (axis == 1) return <usize>row * load<u32>(input, 12);
+function rowOffset(p: Program, input: Input, row: u32): usize {
+  let axis = p.axes;
+  if (axis == 1) return row * along(input, 0);
   let offset: usize = 0;
   while (axis > 0) {
     axis--;
-    const size = load<u32>(program + HEAD + (<usize>axis << 2));
-    offset += <usize>(row % size) * load<u32>(input + 12 + (<usize>axis << 2));
+    const size = load<u32>(axesOf(p) + (axis << 2));
+    offset += (row % size) * along(input, axis);
     row /= size;
   }
   return offset;
 }
 
 /** Whether an input is the same in every row. */
-function sameRows(program: usize, input: usize): bool {
-  for (let axis: u32 = 0; axis < axesOf(program); axis++) {
-    if (load<u32>(input + 12 + (<usize>axis << 2)) != 0) return false;
+function sameRows(p: Program, input: Input): bool {
+  for (let axis: u32 = 0; axis < p.axes; axis++) {
+    if (along(input, axis) != 0) return false;
   }
   return true;
 }
 
 /** Copies `count` floats at a distance of `stride` bytes; may write up to three more. */
 function loadRow(to: usize, from: usize, count: u32, stride: u32): void {
-  const end = to + (<usize>count << 2);
+  const end = to + (count << 2);
   if (stride == 4) {
     for (; to < end; to += 16, from += 16) v128.store(to, v128.load(from));
   } else if (stride == 0) {
@@ -117,130 +161,123 @@ function loadRow(to: usize, from: usize, count: u32, stride: u32): void {
   }
 }
 
-/** Fills constants and what all blocks of `rows` rows of these columns have in common. */
-function prepare(program: usize, rows: u32, column: u32, columns: u32, scratch: usize): void {
-  const count = rows * columns;
-  let at = constantAt(program);
-  for (const end = codeAt(program); at < end; at += 8) {
-    const register = load<u32>(at), to = home(program, scratch, register);
-    loadRow(to, at + 4, (count + 15) & ~15, 0);
-    store<u32>(scratch + (<usize>register << 2), <u32>to);
-  }
-  let input = inputAt(program);
-  for (let i: u32 = 0, n = inputsOf(program); i < n; i++, input += recordOf(program)) {
-    const stride = load<u32>(input, 4);
-    if (!sameRows(program, input) || (stride != 0 && rows == 1)) continue;
-    const from = <usize>load<u32>(input) + column * stride;
-    let to = home(program, scratch, i);
-    store<u32>(scratch + (<usize>i << 2), <u32>to);
-    if (stride == 0) loadRow(to, from, count, 0);
-    else for (let row: u32 = 0; row < rows; row++, to += <usize>columns << 2) loadRow(to, from, columns, stride);
+/** Points every register that instructions write at its home. */
+function reset(p: Program, scratch: usize): void {
+  for (let at = codeOf(p), end = outputsOf(p); at < end; at += offsetof<Instruction>()) {
+    const register = changetype<Instruction>(at).to;
+    point(scratch, register, home(p, scratch, register));
   }
 }
 
+/** Fills constants and what all blocks of `rows` rows of these columns have in common. */
+function prepare(p: Program, rows: u32, column: u32, columns: u32, scratch: usize): void {
+  for (let at = constantsOf(p), end = codeOf(p); at < end; at += offsetof<Constant>()) {
+    const constant = changetype<Constant>(at), to = home(p, scratch, constant.register);
+    point(scratch, constant.register, to);
+    loadRow(to, at + offsetof<Constant>("value"), (rows * columns + 15) & ~15, 0);
+  }
+  let at = inputsOf(p);
+  for (let i: u32 = 0; i < p.inputs; i++, at += inputBytes(p)) {
+    const input = changetype<Input>(at), from = input.address + column * input.stride;
+    if (!isCommon(p, input, rows)) continue;
+    let to = home(p, scratch, i);
+    point(scratch, i, to);
+    if (input.stride == 0) loadRow(to, from, rows * columns, 0);
+    else for (let row: u32 = 0; row < rows; row++, to += columns << 2) loadRow(to, from, columns, input.stride);
+  }
+}
+
+/** Whether `prepare` has loaded an input for all blocks: one number, or one row where blocks have several. */
+// @ts-ignore: decorator
+@inline
+function isCommon(p: Program, input: Input, rows: u32): bool {
+  return (input.stride == 0 || rows > 1) && sameRows(p, input);
+}
+
 /** Points the registers of the inputs at their numbers for one block. `most`: the rows that `prepare` knew. */
-function bind(program: usize, row: u32, rows: u32, column: u32, columns: u32, most: u32, scratch: usize): void {
-  const whole = columns == columnsOf(program);
-  let input = inputAt(program);
-  for (let i: u32 = 0, n = inputsOf(program); i < n; i++, input += recordOf(program)) {
-    const stride = load<u32>(input, 4);
-    if (sameRows(program, input) && (stride == 0 || most > 1)) continue;
-    const base = <usize>load<u32>(input) + column * stride;
-    let to = home(program, scratch, i);
-    let pointer = to;
-    if (load<u32>(input, 8) && (rows == 1 || whole)) pointer = base + ((<usize>row * columnsOf(program)) << 2);
-    else if (rows == 1 && stride == 4) pointer = base + rowOffset(program, input, row);
-    else {
-      for (let r: u32 = 0; r < rows; r++, to += <usize>columns << 2) loadRow(to, base + rowOffset(program, input, row + r), columns, stride);
+function bind(p: Program, row: u32, rows: u32, column: u32, columns: u32, most: u32, scratch: usize): void {
+  let at = inputsOf(p);
+  for (let i: u32 = 0; i < p.inputs; i++, at += inputBytes(p)) {
+    const input = changetype<Input>(at), from = input.address + column * input.stride;
+    if (isCommon(p, input, most)) continue;
+    if (input.dense && (rows == 1 || columns == p.columns)) {
+      point(scratch, i, from + ((row * p.columns) << 2));
+    } else if (rows == 1 && input.stride == 4) {
+      point(scratch, i, from + rowOffset(p, input, row));
+    } else {
+      let to = home(p, scratch, i);
+      point(scratch, i, to);
+      for (let r: u32 = 0; r < rows; r++, to += columns << 2) loadRow(to, from + rowOffset(p, input, row + r), columns, input.stride);
     }
-    store<u32>(scratch + (<usize>i << 2), <u32>pointer);
   }
 }
 
 /** Runs one block. Outputs in place need whole groups of 16 floats; others are copied out exactly. */
-function block(program: usize, row: u32, rows: u32, column: u32, columns: u32, most: u32, scratch: usize): void {
-  const count = rows * columns, total = columnsOf(program);
-  bind(program, row, rows, column, columns, most, scratch);
-  const code = codeAt(program), outputs = outputAt(program), end = outputs + <usize>load<u32>(program, 28) * 12;
-  const start = (<usize>row * total + column) << 2;
-  const inPlace = count % 16 == 0 && (rows == 1 || columns == total);
-  for (let at = outputs; at < end; at += 12) {
-    if (!load<u32>(at, 8)) continue;
-    const register = load<u32>(at, 4);
-    store<u32>(scratch + (<usize>register << 2), <u32>(inPlace ? <usize>load<u32>(at) + start : home(program, scratch, register)));
+function block(p: Program, row: u32, rows: u32, column: u32, columns: u32, most: u32, scratch: usize): void {
+  bind(p, row, rows, column, columns, most, scratch);
+  const count = rows * columns, start = (row * p.columns + column) << 2, whole = columns == p.columns;
+  const inPlace = count % 16 == 0 && (rows == 1 || whole), bytes = ((count + 15) & ~15) << 2;
+  const code = codeOf(p), outputs = outputsOf(p), end = endOf(p);
+  for (let at = outputs; at < end; at += offsetof<Output>()) {
+    const output = changetype<Output>(at);
+    if (output.inPlace) point(scratch, output.register, inPlace ? output.address + start : home(p, scratch, output.register));
   }
-  for (let at = code; at < outputs; at += 20) {
-    instruction(
-      load<u32>(at),
-      load<u32>(scratch + (<usize>load<u32>(at, 4) << 2)),
-      load<u32>(scratch + (<usize>load<u32>(at, 8) << 2)),
-      load<u32>(scratch + (<usize>load<u32>(at, 12) << 2)),
-      load<u32>(scratch + (<usize>load<u32>(at, 16) << 2)),
-      <usize>((count + 15) & ~15) << 2,
-    );
+  for (let at = code; at < outputs; at += offsetof<Instruction>()) {
+    const i = changetype<Instruction>(at);
+    instruction(i.op, pointer(scratch, i.to), pointer(scratch, i.a), pointer(scratch, i.b), pointer(scratch, i.c), bytes);
   }
-  for (let at = outputs; at < end; at += 12) {
-    if (inPlace && load<u32>(at, 8)) continue;
-    let from: usize = load<u32>(scratch + (<usize>load<u32>(at, 4) << 2));
-    let to = <usize>load<u32>(at) + start;
-    if (columns == total) copyBytes(to, from, <usize>count << 2);
-    else for (let r: u32 = 0; r < rows; r++, from += <usize>columns << 2, to += <usize>total << 2) copyBytes(to, from, <usize>columns << 2);
-  }
-}
-
-/** Points every register at its home. */
-function reset(program: usize, scratch: usize): void {
-  for (let at = codeAt(program), end = outputAt(program); at < end; at += 20) {
-    const register = load<u32>(at, 4);
-    store<u32>(scratch + (<usize>register << 2), <u32>home(program, scratch, register));
-  }
-}
-
-/**
- * Runs a program over rows [rowBegin, rowEnd) and columns [columnBegin, columnEnd). For epilogues: a product calls it on each
- * finished tile. Scratch: ELEMENTWISE_SCRATCH bytes (encode-elementwise.ts), which may not overlap with what the caller still needs.
- */
-export function elementwiseTile(program: usize, rowBegin: u32, rowEnd: u32, columnBegin: u32, columnEnd: u32, scratch: usize): void {
-  const floats = blockOf(program);
-  reset(program, scratch);
-  for (let column = columnBegin; column < columnEnd; column += floats) {
-    const columns = min(columnEnd - column, floats);
-    const most = rowsAtOnce(floats, columns, rowEnd - rowBegin);
-    prepare(program, most, column, columns, scratch);
-    for (let row = rowBegin; row < rowEnd; row += most) {
-      block(program, row, min(most, rowEnd - row), column, columns, most, scratch);
-    }
+  for (let at = outputs; at < end; at += offsetof<Output>()) {
+    const output = changetype<Output>(at);
+    if (inPlace && output.inPlace) continue;
+    let from = pointer(scratch, output.register), to: usize = output.address + start;
+    if (whole) copyBytes(to, from, count << 2);
+    else for (let r: u32 = 0; r < rows; r++, from += columns << 2, to += p.columns << 2) copyBytes(to, from, columns << 2);
   }
 }
 
 /** How many rows of `columns` fill a block; full blocks hold a multiple of 16 floats where possible. */
 function rowsAtOnce(floats: u32, columns: u32, rows: u32): u32 {
-  const most = floats / columns;
-  const step: u32 = 16 >> min<u32>(ctz(columns), 4);
+  const most = floats / columns, step: u32 = 16 >> min<u32>(ctz(columns), 4);
   return max(1, min(most > step ? most - (most % step) : most, rows));
 }
 
-/** The whole program: rows, or pieces of long rows, in one run of blocks for each thread. args: program, first thread. */
+/** Runs a program over rows [rowBegin, rowEnd) and columns [columnBegin, columnEnd). */
+function tile(p: Program, rowBegin: u32, rowEnd: u32, columnBegin: u32, columnEnd: u32, scratch: usize): void {
+  reset(p, scratch);
+  for (let column = columnBegin; column < columnEnd; column += p.block) {
+    const columns = min(columnEnd - column, p.block), most = rowsAtOnce(p.block, columns, rowEnd - rowBegin);
+    prepare(p, most, column, columns, scratch);
+    for (let row = rowBegin; row < rowEnd; row += most) {
+      block(p, row, min(most, rowEnd - row), column, columns, most, scratch);
+    }
+  }
+}
+
+/**
+ * Runs the program at an address over part of its rows and columns: a product calls it on each finished tile. Scratch: up to
+ * ELEMENTWISE_SCRATCH bytes (encode-elementwise.ts), which may not overlap with what the caller still needs.
+ */
+export function elementwiseTile(program: usize, rowBegin: u32, rowEnd: u32, columnBegin: u32, columnEnd: u32, scratch: usize): void {
+  tile(changetype<Program>(program), rowBegin, rowEnd, columnBegin, columnEnd, scratch);
+}
+
+/** A whole program: rows, or pieces of long rows, in one run of blocks for each thread. Arguments: first thread, program. */
 export function elementwise(args: usize, thread: u32, threads: u32, scratch: usize): void {
-  const program = args + 4;
-  const rows = rowsOf(program), columns = columnsOf(program), floats = blockOf(program);
-  const owner = (thread + load<u32>(args)) % threads;
-  if (columns <= floats) {
-    const most = rowsAtOnce(floats, columns, rows);
-    const blocks = (rows + most - 1) / most;
-    const begin = share(blocks, owner, threads) * most, end = min(rows, share(blocks, owner + 1, threads) * most);
-    if (begin < end) elementwiseTile(program, begin, end, 0, columns, scratch);
+  const p = changetype<Program>(args + 4), owner = (thread + load<u32>(args)) % threads;
+  if (p.columns <= p.block) {
+    const most = rowsAtOnce(p.block, p.columns, p.rows), blocks = (p.rows + most - 1) / most;
+    const begin = share(blocks, owner, threads) * most, end = min(p.rows, share(blocks, owner + 1, threads) * most);
+    if (begin < end) tile(p, begin, end, 0, p.columns, scratch);
     return;
   }
-  const pieces = (columns + floats - 1) / floats;
-  const end = share(rows * pieces, owner + 1, threads);
-  let at = share(rows * pieces, owner, threads);
+  const pieces = (p.columns + p.block - 1) / p.block, end = share(p.rows * pieces, owner + 1, threads);
+  let at = share(p.rows * pieces, owner, threads);
   if (at >= end) return;
-  reset(program, scratch);
-  prepare(program, 1, 0, floats, scratch);
+  reset(p, scratch);
+  prepare(p, 1, 0, p.block, scratch);
   for (; at < end; at++) {
-    const column = (at % pieces) * floats;
-    block(program, at / pieces, 1, column, min(columns - column, floats), 1, scratch);
+    const column = (at % pieces) * p.block;
+    block(p, at / pieces, 1, column, min(p.columns - column, p.block), 1, scratch);
   }
 }
 
@@ -272,14 +309,14 @@ function apply(op: i32, a: v128, b: v128): v128 {
   return v128.and(f32x4.eq(a, b), one);
 }
 
-/** to = op(a) over `bytes`, four vectors at a time. */
+/** to = op(a) over `bytes`. */
 // @ts-ignore: decorator
 @inline
 function each1(op: i32, to: usize, a: usize, bytes: usize): void {
   for (let i: usize = 0; i < bytes; i += 16) v128.store(to + i, apply(op, v128.load(a + i), f32x4.splat(0)));
 }
 
-/** to = op(a, b) over `bytes`. */
+/** to = op(a, b) over `bytes`, four vectors at a time. */
 // @ts-ignore: decorator
 @inline
 function each2(op: i32, to: usize, a: usize, b: usize, bytes: usize): void {
