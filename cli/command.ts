@@ -79,6 +79,8 @@ export interface Definition<A extends Arguments, F extends Flags> {
   args?: A;
   flags?: F;
   examples: readonly string[];
+  /** Ends in order by itself when `terminal.stop` fires. Other commands are left at once. */
+  stops?: true;
   /** Imports what it needs, so that help stays quick. */
   run(invocation: Invocation<A, F>): Promise<void>;
 }
@@ -90,6 +92,7 @@ export interface Command {
   readonly args: Arguments;
   readonly flags: Flags;
   readonly examples: readonly string[];
+  readonly stops: boolean;
   run(invocation: Invocation): Promise<void>;
 }
 
@@ -97,8 +100,8 @@ export interface Command {
 export function command<const A extends Arguments = Record<never, never>, const F extends Flags = Record<never, never>>(
   definition: Definition<A, F>,
 ): Command {
-  const { args = {}, flags = {} } = definition;
-  return { ...definition, args, flags, run: (invocation) => definition.run(invocation as unknown as Invocation<A, F>) };
+  const { args = {}, flags = {}, stops = false } = definition;
+  return { ...definition, args, flags, stops, run: (invocation) => definition.run(invocation as unknown as Invocation<A, F>) };
 }
 
 /** Flags that every command has. */

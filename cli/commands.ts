@@ -51,9 +51,11 @@ export async function autodidact(words: readonly string[], terminal: Terminal): 
     await dispatch(words, terminal);
     return signalCode(terminal) ?? 0;
   } catch (error) {
-    if (terminal.stop.aborted && signalCode(terminal) === undefined) return 0; // the reader went away
+    const code = signalCode(terminal);
+    if (terminal.stop.aborted && code === undefined) return 0; // the reader went away
+    if (code !== undefined && error === terminal.stop.reason) return code; // whoever pressed Ctrl-C knows
     complain(error, words.includes("--verbose"), terminal);
-    return signalCode(terminal) ?? (error instanceof UsageError || isRequestError(error) ? 2 : 1);
+    return code ?? (error instanceof UsageError || isRequestError(error) ? 2 : 1);
   }
 }
 
@@ -74,7 +76,7 @@ async function dispatch(words: readonly string[], terminal: Terminal): Promise<v
   if (!chosen) throw unknownCommand(first);
   const parsed = await parse(chosen, rest);
   if (parsed.help) return print(commandHelp(chosen, paint));
-  await chosen.run({
+  const work = chosen.run({
     args: parsed.args as Invocation["args"],
     flags: parsed.flags as Invocation["flags"],
     print,
@@ -83,7 +85,16 @@ async function dispatch(words: readonly string[], terminal: Terminal): Promise<v
     colors: paint,
     terminal,
   });
+  await (chosen.stops ? work : Promise.race([work, stopped(terminal.stop)]));
 }
+
+/** Rejects when the signal fires. */
+const stopped = (signal: AbortSignal) =>
+  new Promise<never>((_, reject) => {
+    const end = () => reject(signal.reason);
+    if (signal.aborted) end();
+    else signal.addEventListener("abort", end, { once: true });
+  });
 
 function unknownCommand(typed: string): UsageError {
   const kind = typed.startsWith("-") ? "option" : "command";

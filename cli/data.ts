@@ -23,6 +23,7 @@ export default command({
     json: { type: "boolean", help: "Print one JSON object" },
   },
   examples: ["autodidact data cifar10"],
+  stops: true,
   async run({ args, flags, print, printJson, note, colors, terminal }) {
     if (args.set === undefined) {
       if (flags.json) return printJson({ sets: Object.entries(sets).map(([name, { about }]) => ({ name, about })) });

@@ -18,6 +18,7 @@ export default command({
     json: { group: "Output", type: "boolean", help: "Print every event, then the result, as a line of JSON" },
   },
   examples: ["autodidact demo", "autodidact demo --minutes 10"],
+  stops: true,
   async run({ flags, print, note, colors, terminal }) {
     const { minutes, epochs, seed, json } = flags;
     if (minutes !== undefined && epochs !== undefined) throw new UsageError("--minutes and --epochs both say how long", "leave one out");

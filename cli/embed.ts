@@ -27,7 +27,7 @@ export default command({
     const { embed } = await import("../src/evaluate/embed.ts");
     const { out, backbone, size, batch, json } = flags;
     const count = counter(terminal);
-    const options = { backbone, size, batch, ...machine(flags), onProgress: count.show, signal: terminal.stop };
+    const options = { backbone, size, batch, ...machine(flags), onProgress: count.show };
     const done = await embed(args.encoder, args.images, out, options).finally(count.close);
     noteSkipped(done.skipped, note);
     if (json) printJson(done);

@@ -24,7 +24,7 @@ export default command({
     const { knn } = await import("../src/evaluate/score.ts");
     const { k, tau, backbone, size, json } = flags;
     const count = counter(terminal);
-    const options = { k, tau, backbone, size, ...machine(flags), onProgress: count.show, signal: terminal.stop };
+    const options = { k, tau, backbone, size, ...machine(flags), onProgress: count.show };
     const score = await knn(args.encoder, args.train, args.test, options).finally(count.close);
     noteSkipped(score.skipped, note);
     if (json) return printJson(score);

@@ -9,6 +9,7 @@ export default command({
   args: { run: { help: "The run's folder" } },
   flags: { ...machineFlags, json: { group: "Output", type: "boolean", help: "Print every event as a line of JSON" } },
   examples: ["autodidact resume runs/simclr-photos"],
+  stops: true,
   async run({ args, flags, print, note, terminal }) {
     const { resume } = await import("../src/train/train.ts");
     const shown = progress(terminal, flags);

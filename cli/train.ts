@@ -48,6 +48,7 @@ export default command({
     json: { group: "Output", type: "boolean", help: "Print every event as a line of JSON" },
   },
   examples: ["autodidact train simclr photos/", "autodidact train dino photos/ --backbone vit-tiny-16 --epochs 100"],
+  stops: true,
   async run({ args, flags, print, note, terminal }) {
     const { recipe, backbone, size, epochs, steps, minutes, batch, accumulate, seed, lr, set } = flags;
     const request = {
