@@ -6,7 +6,7 @@
 // The gradient of the input is the same sum with images and channels exchanged. With a stride, input pixels fall into stride^2
 // phases; all pixels of a phase see the same few taps, so nothing is multiplied by the zeros between them.
 import { elementwiseTile } from "./elementwise";
-import { BLOCK_ROWS, block, DEPTH, FREE, multiply, outAt, PACKED_A, PACKED_B, RUNS, setOut, setRun } from "./gemm";
+import { BLOCK_ROWS, block, DEPTH, FREE, multiply, outAt, PACKED_A, PACKED_B, RUNS, runAt, setOut, setRun } from "./gemm";
 import { packB } from "./pack";
 
 /** Shorter runs are copied side by side into one: the loop over taps would cost more than the copy. */
@@ -64,22 +64,17 @@ export class Tap {
   weight: u32;
 }
 
-/** A pixel of the grid: where it is in the source. */
-@unmanaged
-export class Pixel {
-  address: u32;
-  y: i32;
-  x: i32;
-}
-
 export const TAP: usize = 12;
-export const PIXEL: usize = 12;
 export const PHASE: usize = 24;
 
-// Scratch behind the packed blocks: zeros for what lies outside, the pixels of a block.
-export const ZEROS: usize = FREE;
-export const PIXELS: usize = ZEROS + 4 * <usize>DEPTH;
-const REST: usize = PIXELS + PIXEL * <usize>max(BLOCK_ROWS, DEPTH);
+// Scratch behind the packed blocks: zeros for what lies outside; of each pixel of a block its source address, row and column.
+const ZEROS: usize = FREE;
+const ADDRESSES: usize = ZEROS + 4 * <usize>DEPTH;
+const YS: usize = ADDRESSES + 4 * <usize>BLOCK_ROWS;
+const XS: usize = YS + 4 * <usize>BLOCK_ROWS;
+const REST: usize = XS + 4 * <usize>BLOCK_ROWS;
+/** A row that is outside of every image. */
+const OUTSIDE: i32 = -(1 << 30);
 
 export function conv(args: usize, thread: u32, threads: u32, scratch: usize): void {
   const p = changetype<Conv>(args);
@@ -154,12 +149,11 @@ function packWeight(p: Conv, tap: usize, count: u32, weight: usize, length: u32,
 /** Pixels [row, row + rows) of a phase: where they are in the source, from `channel` on, and in the output, from `outChannel` on. */
 export function placePixels(p: Conv, phase: Phase, row: u32, rows: u32, channel: u32, outChannel: u32, scratch: usize): void {
   let x = row % phase.columns, y = row / phase.columns % phase.rows, image = row / phase.columns / phase.rows;
-  let at = scratch + PIXELS;
-  for (let i: u32 = 0; i < rows; i++, at += PIXEL) {
-    const pixel = changetype<Pixel>(at);
-    pixel.y = <i32>(y * p.stride);
-    pixel.x = <i32>(x * p.stride);
-    pixel.address = p.source + ((image * p.height + pixel.y) * p.width + pixel.x) * p.pixel + (channel << 2);
+  for (let i: u32 = 0; i < rows; i++) {
+    const at = scratch + (<usize>i << 2), sourceY = y * p.stride, sourceX = x * p.stride;
+    store<i32>(at + YS, sourceY);
+    store<i32>(at + XS, sourceX);
+    store<u32>(at + ADDRESSES, p.source + ((image * p.height + sourceY) * p.width + sourceX) * p.pixel + (channel << 2));
     const line = image * p.outHeight + y * p.outStride + phase.top;
     setOut(scratch, i, <usize>p.out + <usize>(line * p.outWidth + x * p.outStride + phase.left) * p.outPixel + (<usize>outChannel << 2));
     if (++x == phase.columns) {
@@ -170,26 +164,40 @@ export function placePixels(p: Conv, phase: Phase, row: u32, rows: u32, channel:
       }
     }
   }
+  for (let i = rows; i & 3; i++) store<i32>(scratch + YS + (<usize>i << 2), OUTSIDE); // placeTaps takes four
 }
 
-/** Where a pixel lies under a tap: in the image, or among zeros. */
+/** Whether pixel `row` of the block is in the image under a tap. */
 // @ts-ignore: decorator
 @inline
-export function under(p: Conv, tap: Tap, pixel: Pixel, scratch: usize): usize {
-  const inside = <u32>(pixel.y + tap.y) < p.height && <u32>(pixel.x + tap.x) < p.width;
-  return inside ? <usize>(pixel.address + (tap.y * p.width + tap.x) * p.pixel) : scratch + ZEROS;
+export function isInside(p: Conv, tap: Tap, row: u32, scratch: usize): bool {
+  const at = scratch + (<usize>row << 2);
+  return <u32>(load<i32>(at + YS) + tap.y) < p.height && <u32>(load<i32>(at + XS) + tap.x) < p.width;
 }
 
-/** Runs of A: source pixels where they lie. */
+/** Where pixel `row` of the block lies under a tap. */
+// @ts-ignore: decorator
+@inline
+export function under(p: Conv, tap: Tap, row: u32, scratch: usize): usize {
+  return <usize>(load<u32>(scratch + ADDRESSES + (<usize>row << 2)) + (tap.y * p.width + tap.x) * p.pixel);
+}
+
+/** Runs of A: source pixels where they lie, zeros outside the image. Four rows, two entries of the table, at a time. */
 function placeTaps(p: Conv, tap: usize, count: u32, length: u32, scratch: usize): void {
-  const work = block(scratch), rows = work.rows;
+  const work = block(scratch), end = scratch + (<usize>work.rows << 2), pair = <usize>count << 3;
   work.runs = count;
   work.length = length;
   work.aStep = 4;
+  const height = i32x4.splat(p.height), width = i32x4.splat(p.width), zeros = i32x4.splat(<i32>(scratch + ZEROS));
   for (let i: u32 = 0; i < count; i++, tap += TAP) {
-    let pixel = scratch + PIXELS;
-    for (let row: u32 = 0; row < rows; row++, pixel += PIXEL) {
-      setRun(scratch, count, row, i, under(p, changetype<Tap>(tap), changetype<Pixel>(pixel), scratch));
+    const place = changetype<Tap>(tap);
+    const dy = i32x4.splat(place.y), dx = i32x4.splat(place.x), shift = i32x4.splat((place.y * p.width + place.x) * p.pixel);
+    for (let at = scratch, to = runAt(scratch, count, 0, i); at < end; at += 16, to += pair << 1) {
+      const y = i32x4.add(v128.load(at + YS), dy), x = i32x4.add(v128.load(at + XS), dx);
+      const inside = v128.and(i32x4.lt_u(y, height), i32x4.lt_u(x, width));
+      const from = v128.bitselect(i32x4.add(v128.load(at + ADDRESSES), shift), zeros, inside);
+      v128.store64_lane(to, from, 0);
+      v128.store64_lane(to + pair, from, 1);
     }
   }
 }
@@ -200,11 +208,12 @@ function copyTaps(p: Conv, tap: usize, count: u32, length: u32, scratch: usize):
   work.runs = 1;
   work.length = count * length;
   work.aStep = 4;
-  let to = scratch + PACKED_A, pixel = scratch + PIXELS;
-  for (let row: u32 = 0; row < rows; row++, pixel += PIXEL) {
+  let to = scratch + PACKED_A;
+  for (let row: u32 = 0; row < rows; row++) {
     setRun(scratch, 1, row, 0, to);
     for (let i: u32 = 0; i < count; i++) {
-      const from = under(p, changetype<Tap>(tap + <usize>i * TAP), changetype<Pixel>(pixel), scratch);
+      const place = changetype<Tap>(tap + <usize>i * TAP);
+      const from = isInside(p, place, row, scratch) ? under(p, place, row, scratch) : scratch + ZEROS;
       for (let c: usize = 0; c < <usize>length << 2; c += 4, to += 4) store<f32>(to, load<f32>(from + c));
     }
   }

@@ -1,7 +1,7 @@
 // Convolution with a filter a channel, y[pixel, c] = sum over taps of x[pixel stride + tap, c] weight[c, tap], and its gradients.
 // No product to speak of: 16 channels at a time are summed over the taps in registers. Arguments are those of conv.ts with one
 // channel in each group; weightColumn is the size of a filter.
-import { Conv, PHASE, Phase, PIXEL, Pixel, PIXELS, placePixels, TAP, Tap, under, ZEROS } from "./conv";
+import { Conv, isInside, PHASE, Phase, placePixels, TAP, Tap, under } from "./conv";
 import { elementwiseTile } from "./elementwise";
 import { BLOCK_ROWS, outAt, PACKED_A, PACKED_B } from "./gemm";
 import { madd } from "./simd";
@@ -30,12 +30,11 @@ export function depthwise(args: usize, thread: u32, threads: u32, scratch: usize
 function pixelBlock(p: Conv, phase: Phase, first: u32, count: u32, scratch: usize): void {
   placePixels(p, phase, first, count, 0, 0, scratch);
   for (let i: u32 = 0; i < count; i++) {
-    const pixel = changetype<Pixel>(scratch + PIXELS + <usize>i * PIXEL);
     let pairs = scratch + PAIRS;
     for (let t: u32 = 0; t < phase.taps; t++) {
-      const tap = changetype<Tap>(<usize>phase.firstTap + <usize>t * TAP), from = under(p, tap, pixel, scratch);
-      if (from == scratch + ZEROS) continue;
-      store<u32>(pairs, <u32>from);
+      const tap = changetype<Tap>(<usize>phase.firstTap + <usize>t * TAP);
+      if (!isInside(p, tap, i, scratch)) continue;
+      store<u32>(pairs, <u32>under(p, tap, i, scratch));
       store<u32>(pairs, <u32>(scratch + WEIGHTS + <usize>tap.weight * p.groups), 4);
       pairs += 8;
     }

@@ -61,11 +61,18 @@ export function outAt(scratch: usize, row: u32): usize {
   return <usize>load<u32>(scratch + OUTS + (<usize>row << 2));
 }
 
+/** Where the table has run `run` of rows 2 pair and 2 pair + 1: two addresses. */
+// @ts-ignore: decorator
+@inline
+export function runAt(scratch: usize, runs: u32, pair: u32, run: u32): usize {
+  return scratch + RUN_TABLE + (<usize>(pair * runs + run) << 3);
+}
+
 /** Run `run` of row `row` of A starts at `address`. Rows in order: an odd last row is its own partner. */
 // @ts-ignore: decorator
 @inline
 export function setRun(scratch: usize, runs: u32, row: u32, run: u32, address: usize): void {
-  const at = scratch + RUN_TABLE + (<usize>((row >> 1) * runs + run) << 3);
+  const at = runAt(scratch, runs, row >> 1, run);
   store<u32>(at, <u32>address, 4);
   if (!(row & 1)) store<u32>(at, <u32>address);
 }
@@ -106,7 +113,7 @@ export function multiply(scratch: usize): void {
   for (let column: u32 = 0; column < work.columns; column += PANEL) {
     const b = work.b + <usize>(column / PANEL) * work.bPanel, width = min(PANEL, work.columns - column);
     for (let row: u32 = 0; row < rows; row += 2) {
-      const out = scratch + OUTS + (<usize>row << 2), a = scratch + RUN_TABLE + (<usize>(row >> 1) * runs << 3);
+      const out = scratch + OUTS + (<usize>row << 2), a = runAt(scratch, runs, row >> 1, 0);
       const c0 = <usize>load<u32>(out) + (<usize>column << 2), c1 = <usize>load<u32>(out, 4) + (<usize>column << 2);
       if (width == PANEL) {
         multiply2x16(a, runs, work.length, work.aStep, b, work.bStep, c0, c1, work.accumulate);

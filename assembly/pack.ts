@@ -76,12 +76,10 @@ export function packPairs(from: usize, kStep: usize, rowStep: usize, k: u32, row
   const pair = <usize>k << 3;
   let row: u32 = 0;
   if (rowStep == 4) {
+    // Sixteen rows at a time use up a cache line: lines that are a power of two apart would not stay for the next.
+    for (; row + 16 <= rows; row += 16, from += 64, to += pair << 3) packSixteen(from, kStep, pair, to);
     for (; row + 4 <= rows; row += 4, from += 16, to += pair << 1) {
-      for (let p = from, out = to, end = to + pair; out != end; out += 8, p += kStep) {
-        const four = v128.load(p);
-        v128.store64_lane(out, four, 0);
-        v128.store64_lane(out + pair, four, 1);
-      }
+      for (let p = from, out = to, end = to + pair; out != end; out += 8, p += kStep) storeFour(v128.load(p), out, pair);
     }
   }
   for (; row < rows; row += 2, from += rowStep << 1, to += pair) {
@@ -91,4 +89,23 @@ export function packPairs(from: usize, kStep: usize, rowStep: usize, k: u32, row
       store<f32>(out, single ? 0 : load<f32>(p + rowStep), 4);
     }
   }
+}
+
+function packSixteen(from: usize, kStep: usize, pair: usize, to: usize): void {
+  const next = pair << 1, to1 = to + next, to2 = to1 + next, to3 = to2 + next;
+  for (let i: usize = 0; i != pair; i += 8, from += kStep) {
+    const a0 = v128.load(from), a1 = v128.load(from, 16), a2 = v128.load(from, 32), a3 = v128.load(from, 48);
+    storeFour(a0, to + i, pair);
+    storeFour(a1, to1 + i, pair);
+    storeFour(a2, to2 + i, pair);
+    storeFour(a3, to3 + i, pair);
+  }
+}
+
+/** One k of two pairs. */
+// @ts-ignore: decorator
+@inline
+function storeFour(four: v128, to: usize, pair: usize): void {
+  v128.store64_lane(to, four, 0);
+  v128.store64_lane(to + pair, four, 1);
 }

@@ -7,7 +7,7 @@ import type { Emitter, Range } from "./emitter.ts";
 const TILES = 32; // wanted, where there is enough work for so many
 const TILE_ROWS = 512;
 const TILE_COLUMNS = 256;
-const SMALLEST = 64; // rows and columns of a tile: smaller ones spend too much on packing
+const SMALLEST = 96; // rows and columns of a tile: smaller ones spend too much on packing
 const ENOUGH = 2 ** 20; // multiplications in a tile that pay for a thread's attention, about 30 microseconds
 const DEPTH = 256; // a chunk of k is at least so deep
 
