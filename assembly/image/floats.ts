@@ -80,28 +80,50 @@ export function fromGrey(x: usize, y: usize, n: i32, factor: f64): void {
   }
 }
 
-// v (1 - s max(0, min(k, 4 - k, 1))) with k = n + 6 h modulo 6: red, green and blue for n = 5, 3, 1.
+// Channel c of two pixels.
 // @ts-ignore: decorator
 @inline
-function fromHsv(n: f64, sixths: f64, s: f64, v: f64): f64 {
-  let k = n + sixths;
-  if (k >= 6.0) k -= 6.0;
-  return v - v * s * max(0.0, min(min(k, 4.0 - k), 1.0));
+function pair(at: usize, c: usize): v128 {
+  return f64x2.replace_lane(f64x2.splat(channel(at, c)), 1, channel(at + 12, c));
 }
 
-// Hue plus `turns` (within one turn), saturation times `factor`, clamped.
+// x, or x plus `step` where `where` holds.
+// @ts-ignore: decorator
+@inline
+function addWhere(x: v128, step: f64, where: v128): v128 {
+  return f64x2.add(x, v128.and(f64x2.splat(step), where));
+}
+
+// v (1 - s max(0, min(k, 4 - k, 1))) with k = n + 6 h modulo 6, to channel c of two pixels: red, green and blue for n = 5, 3, 1.
+// @ts-ignore: decorator
+@inline
+function putHsv(y: usize, c: usize, n: f64, sixths: v128, s: v128, v: v128): void {
+  const zero = f64x2.splat(0), one = f64x2.splat(1), six = f64x2.splat(6), from = f64x2.add(f64x2.splat(n), sixths);
+  const k = addWhere(from, -6, f64x2.ge(from, six));
+  const part = f64x2.pmax(f64x2.pmin(f64x2.pmin(k, f64x2.sub(f64x2.splat(4), k)), one), zero);
+  const value = f64x2.pmin(f64x2.pmax(f64x2.sub(v, f64x2.mul(f64x2.mul(v, s), part)), zero), one);
+  const floats = f32x4.demote_f64x2_zero(value);
+  store<f32>(y + c * 4, f32x4.extract_lane(floats, 0));
+  store<f32>(y + c * 4, f32x4.extract_lane(floats, 1), 12);
+}
+
+// Hue plus `turns` (within one turn), saturation times `factor`, clamped. Two pixels to a vector of float64.
 export function hsv(x: usize, y: usize, n: i32, turns: f64, factor: f64): void {
-  for (const end = x + <usize>n * 12; x < end; x += 12, y += 12) {
-    const r = channel(x, 0), g = channel(x, 1), b = channel(x, 2), v = max(max(r, g), b), range = v - min(min(r, g), b);
-    let h = 0.0;
-    if (range > 0.0) h = v == r ? (g - b) / range : v == g ? 2.0 + (b - r) / range : 4.0 + (r - g) / range;
-    h += turns * 6.0;
-    if (h < 0.0) h += 6.0;
-    if (h >= 6.0) h -= 6.0;
-    const s = v > 0.0 ? min(range / v * factor, 1.0) : 0.0;
-    put(y, fromHsv(5.0, h, s, v));
-    put(y + 4, fromHsv(3.0, h, s, v));
-    put(y + 8, fromHsv(1.0, h, s, v));
+  const zero = f64x2.splat(0), one = f64x2.splat(1), six = f64x2.splat(6);
+  for (const end = x + <usize>n * 12; x < end; x += 24, y += 24) {
+    const r = pair(x, 0), g = pair(x, 1), b = pair(x, 2);
+    const v = f64x2.pmax(f64x2.pmax(r, g), b), range = f64x2.sub(v, f64x2.pmin(f64x2.pmin(r, g), b));
+    const isRed = f64x2.eq(v, r), isGreen = f64x2.eq(v, g); // red before green before blue
+    const difference = v128.bitselect(f64x2.sub(g, b), v128.bitselect(f64x2.sub(b, r), f64x2.sub(r, g), isGreen), isRed);
+    const base = v128.andnot(v128.bitselect(f64x2.splat(2), f64x2.splat(4), isGreen), isRed);
+    const coloured = f64x2.add(base, f64x2.div(difference, addWhere(range, 1, f64x2.eq(range, zero))));
+    let h = f64x2.add(v128.andnot(coloured, f64x2.eq(range, zero)), f64x2.splat(turns * 6));
+    h = addWhere(h, 6, f64x2.lt(h, zero));
+    h = addWhere(h, -6, f64x2.ge(h, six));
+    const s = f64x2.pmin(f64x2.mul(f64x2.div(range, addWhere(v, 1, f64x2.eq(v, zero))), f64x2.splat(factor)), one);
+    putHsv(y, 0, 5, h, s, v);
+    putHsv(y, 1, 3, h, s, v);
+    putHsv(y, 2, 1, h, s, v);
   }
 }
 

@@ -12,11 +12,14 @@ export interface FloatBitmap {
   readonly height: number;
 }
 
-/** Which inputs an output reads, and how much of each. */
-interface Tap {
-  first: number;
-  weights: Float64Array;
+/** For each of n outputs along an axis: the first input that it reads, how many, and their weights in a row of `taps`. */
+interface Weights {
+  readonly bounds: Int32Array; // [n, 2]
+  readonly weights: Float64Array; // [n, taps]
+  readonly taps: number;
 }
+
+const weightsFor = (n: number, taps: number): Weights => ({ bounds: new Int32Array(n * 2), weights: new Float64Array(n * taps), taps });
 
 /** Keys' cubic kernel, a = -1/2. */
 function cubic(x: number): number {
@@ -34,20 +37,27 @@ const kernels: Partial<Record<Interpolation, { support: number; weight: (x: numb
  * Weights for one axis. torch widens the kernel when it shrinks a picture (antialias); TensorFlow does not, rounds the distance to
  * 1/1024 for cubics, and shares the weight of taps outside among the others.
  */
-function axis(size: number, out: number, interpolation: Interpolation, antialias: boolean, scale = size / out): Tap[] {
+function axis(size: number, out: number, interpolation: Interpolation, antialias: boolean, scale = size / out): Weights {
   const kernel = kernels[interpolation];
   if (!kernel) throw new RangeError(`Cannot resize a float picture by "${interpolation}": expected bilinear or bicubic`);
   const stretch = antialias ? Math.max(1, scale) : 1;
   const support = kernel.support * stretch;
-  return Array.from({ length: out }, (_, i) => {
+  const axis = weightsFor(out, Math.min(size, 2 * Math.ceil(support) + 1));
+  for (let i = 0, at = 0; i < out; i++, at += axis.taps) {
     let center = (i + 0.5) * scale - 0.5;
     if (!antialias && interpolation === "bicubic") center = Math.floor(center) + Math.round((center - Math.floor(center)) * 1024) / 1024;
     const first = Math.max(0, Math.ceil(center - support));
-    const last = Math.min(size - 1, Math.floor(center + support));
-    const weights = Float64Array.from({ length: last - first + 1 }, (_, t) => kernel.weight((first + t - center) / stretch));
-    const sum = weights.reduce((a, b) => a + b, 0);
-    return { first, weights: weights.map((w) => w / sum) };
-  });
+    const count = Math.min(size - 1, Math.floor(center + support)) - first + 1;
+    let sum = 0;
+    for (let t = 0; t < count; t++) {
+      axis.weights[at + t] = kernel.weight((first + t - center) / stretch);
+      sum += axis.weights[at + t];
+    }
+    for (let t = 0; t < count; t++) axis.weights[at + t] /= sum;
+    axis.bounds[2 * i] = first;
+    axis.bounds[2 * i + 1] = count;
+  }
+  return axis;
 }
 
 /** A Gaussian of `count` taps (odd), normalised: exp(-(i / sigma)^2 / 2). */
@@ -57,18 +67,20 @@ export function gaussianTaps(count: number, sigma: number): Float64Array {
   return taps.map((t) => t / sum);
 }
 
-/** Taps of a convolution at each place of an axis; `edge` moves a place outside back in, or drops it when it gives -1. */
-function convolution(size: number, taps: Float64Array, edge: (i: number) => number): Tap[] {
+/** A convolution at each place of an axis; `edge` moves a place outside back in, or drops it when it gives -1. */
+function convolution(size: number, taps: Float64Array, edge: (i: number, size: number) => number): Weights {
   const radius = (taps.length - 1) / 2;
-  return Array.from({ length: size }, (_, i) => {
+  const axis = weightsFor(size, taps.length);
+  for (let i = 0; i < size; i++) {
     const first = Math.max(0, i - radius);
-    const weights = new Float64Array(Math.min(size - 1, i + radius) - first + 1);
-    taps.forEach((tap, t) => {
-      const at = edge(i + t - radius);
-      if (at >= 0) weights[at - first] += tap;
-    });
-    return { first, weights };
-  });
+    axis.bounds[2 * i] = first;
+    axis.bounds[2 * i + 1] = Math.min(size - 1, i + radius) - first + 1;
+    for (let t = 0; t < taps.length; t++) {
+      const at = edge(i + t - radius, size);
+      if (at >= 0) axis.weights[i * taps.length + at - first] += taps[t];
+    }
+  }
+  return axis;
 }
 
 const drop = (i: number, size: number) => (i < 0 || i >= size ? -1 : i);
@@ -80,27 +92,21 @@ const WHITE = [1, 1, 1] as const;
 const BLACK = [0, 0, 0] as const;
 
 /** Sums of weighted neighbours along both axes. */
-function weigh(memory: ImageMemory, x: FloatBitmap, columns: readonly Tap[], rows: readonly Tap[]): FloatBitmap {
+function weigh(memory: ImageMemory, x: FloatBitmap, columns: Weights, rows: Weights): FloatBitmap {
   const { kernels } = memory;
-  const y = memory.floatBitmap(columns.length, x.height);
-  const z = memory.floatBitmap(columns.length, rows.length);
-  const across = upload(memory, columns);
-  kernels.weighHorizontal(x.at, x.width, x.height, y.at, y.width, across.bounds, across.weights, across.taps);
-  const down = upload(memory, rows);
-  kernels.weighVertical(y.at, y.width, z.at, z.height, down.bounds, down.weights, down.taps);
+  const y = memory.floatBitmap(columns.bounds.length / 2, x.height);
+  const z = memory.floatBitmap(y.width, rows.bounds.length / 2);
+  const [across, down] = [upload(memory, columns), upload(memory, rows)];
+  kernels.weighHorizontal(x.at, x.width, x.height, y.at, y.width, across.bounds, across.weights, columns.taps);
+  kernels.weighVertical(y.at, y.width, z.at, z.height, down.bounds, down.weights, rows.taps);
   return z;
 }
 
-function upload(memory: ImageMemory, axis: readonly Tap[]): { bounds: number; weights: number; taps: number } {
-  const taps = Math.max(...axis.map(({ weights }) => weights.length));
-  const [bounds, weights] = [memory.allocate(axis.length * 8), memory.allocate(axis.length * taps * 4)];
-  const pairs = new Int32Array(memory.kernels.memory.buffer, bounds, axis.length * 2);
-  const values = memory.floats(weights, axis.length * taps);
-  for (const [i, tap] of axis.entries()) {
-    pairs.set([tap.first, tap.weights.length], i * 2);
-    values.set(tap.weights, i * taps);
-  }
-  return { bounds, weights, taps };
+function upload(memory: ImageMemory, axis: Weights): { bounds: number; weights: number } {
+  const [bounds, weights] = [memory.allocate(axis.bounds.length * 4), memory.allocate(axis.weights.length * 4)];
+  new Int32Array(memory.kernels.memory.buffer, bounds, axis.bounds.length).set(axis.bounds);
+  memory.floats(weights, axis.weights.length).set(axis.weights);
+  return { bounds, weights };
 }
 
 /** A separable convolution. Edges are mirrored, or count as zero. */
@@ -112,8 +118,7 @@ export function convolve(memory: ImageMemory, x: FloatBitmap, taps: Float64Array
     );
   }
   const edge = edges === "mirror" ? mirror : drop;
-  const along = (size: number) => convolution(size, taps, (i) => edge(i, size));
-  return weigh(memory, x, along(x.width), along(x.height));
+  return weigh(memory, x, convolution(x.width, taps, edge), convolution(x.height, taps, edge));
 }
 
 const grey = (r: number, g: number, b: number) => 0.2989 * r + 0.587 * g + 0.114 * b;
