@@ -81,7 +81,12 @@ export class WasmBackend implements Backend {
       });
     });
     this.#hold(true);
-    await Promise.race([Promise.all(ready), this.#failure.promise]);
+    try {
+      await Promise.race([Promise.all(ready), this.#failure.promise]);
+    } catch (error) {
+      await this.#endThreads();
+      throw error;
+    }
     this.#hold(false);
   }
 
@@ -155,6 +160,10 @@ export class WasmBackend implements Backend {
     if (this.#threads.length === 0) return;
     this.#broken ??= new Error("Cannot use the wasm backend: it has been closed");
     this.#storage.detach();
+    await this.#endThreads();
+  }
+
+  async #endThreads(): Promise<void> {
     await Promise.all(this.#threads.splice(0).map((thread) => thread.terminate()));
   }
 }

@@ -1,0 +1,66 @@
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { BARRIER, END, SKIP } from "../../assembly/opcodes.ts";
+import { Emitter, type Range } from "../../src/backend/wasm/emitter.ts";
+
+const emitter = () => new Emitter({ stream: 4096, temporaries: 2 ** 20, address: (buffer) => 1024 * buffer.id });
+
+/** Opcodes of a stream, in order. */
+function opcodes(words: Uint32Array): number[] {
+  const list: number[] = [];
+  for (let at = 0; at < words.length; at += words[at + 1]) list.push(words[at]);
+  return list;
+}
+
+const a: Range = { start: 0, end: 64 };
+const b: Range = { start: 64, end: 128 };
+const OP = 99;
+
+/** Where barriers fall among commands that read and write these ranges. */
+function stream(...commands: [reads: Range[], writes: Range[]][]): number[] {
+  const out = emitter();
+  for (const [reads, writes] of commands) out.emit(OP, { reads, writes }, [1, 2]);
+  return opcodes(out.finish());
+}
+
+test("commands wait for each other exactly where one writes what another touches", () => {
+  assert.equal(stream([[a], [b]], [[a], [{ start: 128, end: 192 }]]), [OP, OP, END], "two readers");
+  assert.equal(stream([[], [a]], [[a], [b]]), [OP, BARRIER, OP, END], "read after write");
+  assert.equal(stream([[a], [b]], [[], [a]]), [OP, BARRIER, OP, END], "write after read");
+  assert.equal(stream([[], [a]], [[], [a]]), [OP, BARRIER, OP, END], "write after write");
+  assert.equal(stream([[], [a]], [[a], []], [[a], []]), [OP, BARRIER, OP, OP, END], "one barrier serves all that follow");
+  assert.equal(stream([[], [a]], [[{ start: 60, end: 70 }], []]), [OP, BARRIER, OP, END], "overlap in part");
+});
+
+test("a view's range holds its strides, negative ones too", () => {
+  const buffer = { id: 3, size: 20, kind: "arena" as const };
+  const out = emitter();
+  assert.equal(out.range({ buffer, offset: 0, shape: [4, 5], strides: [5, 1] }), { start: 3072, end: 3072 + 80 });
+  assert.equal(out.range({ buffer, offset: 4, shape: [4, 5], strides: [5, -1] }), { start: 3072, end: 3072 + 80 });
+  assert.equal(out.range({ buffer, offset: 2, shape: [7, 3], strides: [0, 1] }), { start: 3080, end: 3092 });
+});
+
+test("scratch lives for one step; the hungriest step is remembered", () => {
+  const out = emitter();
+  const first = out.temporary(100);
+  assert.is(out.temporary(8), first + 128);
+  out.nextStep();
+  assert.is(out.temporary(8), first);
+  assert.is(out.temporaryBytes, 192);
+});
+
+test("words that commands refer to are where their address says", () => {
+  const out = emitter();
+  out.emit(OP, { reads: [], writes: [] }, [7]);
+  const address = out.data([11, 12]);
+  const words = out.finish();
+  assert.equal([...words.subarray((address - 4096) / 4, (address - 4096) / 4 + 2)], [11, 12]);
+  assert.equal(opcodes(words), [OP, SKIP, END]);
+});
+
+test("float32 arguments are stored as their bits", () => {
+  assert.is(emitter().f32(1), 0x3f800000);
+  assert.is(emitter().f32(-0), 0x80000000);
+});
+
+test.run();
