@@ -49,26 +49,22 @@ export default command({
   },
   examples: ["autodidact train simclr photos/", "autodidact train dino photos/ --backbone vit-tiny-16 --epochs 100"],
   stops: true,
-  async run({ args, flags, print, note, terminal }) {
-    const { recipe, backbone, size, epochs, steps, minutes, batch, accumulate, seed, lr, set } = flags;
-    const request = {
-      ...{ method: args.method, images: args.images, recipe, backbone, size, epochs, steps, minutes, batch, accumulate, seed },
-      set: lr === undefined ? set : { ...set, "optimizer.lr": String(lr) },
+  async run({ args: { method, images }, flags, print, note, terminal }) {
+    const { recipe, backbone, size, epochs, steps, minutes, batch, accumulate, seed, lr, force, json } = flags;
+    const set = lr === undefined ? flags.set : { ...flags.set, "optimizer.lr": String(lr) };
+    const request = { method, images, recipe, backbone, size, epochs, steps, minutes, batch, accumulate, seed, set };
+    const settings = {
+      ...machine(flags),
+      knnEvery: flags["knn-every"],
+      knnImages: knnImages(images, flags["knn-train"], flags["knn-test"]),
     };
-    if (flags["knn-train"] && !flags["knn-test"]) throw new UsageError("--knn-train needs --knn-test", "write --knn-test <images> too");
-    const knnImages = flags["knn-test"] ? { train: flags["knn-train"] ?? args.images, test: flags["knn-test"] } : undefined;
+    const run = flags.out ?? folderFor(method, images);
     const { train } = await import("../src/train/train.ts");
     const shown = progress(terminal, flags);
-    const run = flags.out ?? folderFor(args.method, args.images);
     try {
-      const result = await train(request, {
-        ...{ run, force: flags.force },
-        settings: { ...machine(flags), knnEvery: flags["knn-every"], knnImages },
-        onEvent: shown.show,
-        signal: terminal.stop,
-      });
+      const result = await train(request, { run, force, settings, onEvent: shown.show, signal: terminal.stop });
       shown.close();
-      showResult(result, { print, note, json: flags.json });
+      showResult(result, { print, note, json });
     } catch (error) {
       throw (error as Error).name === "RunExistsError" ? Object.assign(error as Error, { tip: insteadOf(run) }) : error;
     } finally {
@@ -76,6 +72,12 @@ export default command({
     }
   },
 });
+
+/** Labelled images for the scores during training; none: the classes of the images themselves. */
+function knnImages(images: string, train?: string, test?: string): { train: string; test: string } | undefined {
+  if (train !== undefined && test === undefined) throw new UsageError("--knn-train needs --knn-test", "write --knn-test <images> too");
+  return test === undefined ? undefined : { train: train ?? images, test };
+}
 
 const insteadOf = (run: string) =>
   existsSync(join(run, "run.json"))

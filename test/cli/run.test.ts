@@ -64,7 +64,7 @@ test("a stopped run says how to go on, and resume ends where an unbroken one doe
   const told = events(stopped.out);
   assert.ok(told.every(({ version }) => version === 1));
   assert.equal([told.at(-1).type, told.at(-1).stopped, told.at(-1).step], ["end", true, 2]);
-  const resumed = await run(["resume", second]);
+  const resumed = await run(["resume", second, "--threads", "2"]);
   assert.is(resumed.code, 0);
   assert.match(resumed.out, /4 of 4 steps/);
   const weights = (run: string) => readFileSync(join(run, "checkpoints", "step-00000004.safetensors"));
@@ -72,17 +72,17 @@ test("a stopped run says how to go on, and resume ends where an unbroken one doe
 });
 
 test("knn scores a run and names what it could not read", async () => {
-  const { code, out, err } = await run(["knn", first, photos, "--k", "3"]);
+  const { code, out, err } = await run(["knn", first, photos, "--k", "3", "--threads", "1"]);
   assert.is(code, 0);
   assert.match(out, /^kNN top-1 \d+\.\d\d %, top-5 100\.00 % {2}\(raw pixels .*\nk 3, tau 0\.07, 2 classes, 22 images judged by 22\n$/);
   assert.match(err, /skipped 1 of the images, which cannot be read:\n {2}.*broken\.png/);
-  const json = JSON.parse((await run(["knn", first, photos, photos, "--k", "3", "--json"])).out);
+  const json = JSON.parse((await run(["knn", first, photos, photos, "--k", "3", "--threads", "1", "--json"])).out);
   assert.equal([Object.keys(json)[0], json.version, json.trainImages, json.skipped.length], ["version", 1, 22, 1]);
 });
 
 test("embed writes a row for each picture", async () => {
   const file = join(folder, "features.csv");
-  const { code, out } = await run(["embed", first, photos, "--out", file]);
+  const { code, out } = await run(["embed", first, photos, "--out", file, "--threads", "1"]);
   assert.is(code, 0);
   assert.is(out, `${file}: 22 images, 128 features each\n`);
   assert.is(readFileSync(file, "utf8").trimEnd().split("\n").length, 23);
@@ -95,7 +95,7 @@ test("embed finds before the work that its file cannot be written", async () => 
 });
 
 test("report writes a page and prints where it is", async () => {
-  const { code, out } = await run(["report", first]);
+  const { code, out } = await run(["report", first, "--threads", "1"]);
   assert.is(code, 0);
   assert.is(out, `${join(first, "report.html")}\n`);
   assert.ok(existsSync(join(first, "report.html")));
