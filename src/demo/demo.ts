@@ -40,16 +40,19 @@ const EDITS = 7;
 /** Rows of pictures in the report. */
 const ROWS = 16;
 
-/** Trains, searches and writes the report into `folder`. */
-export async function demo({ folder, minutes = 2, epochs, seed, threads, backend: name, ...watch }: DemoOptions): Promise<DemoResult> {
+/** Trains on one set of drawings, searches the other, and writes the report into `folder`. */
+export async function demo(
+  { folder, minutes = 2, epochs, seed, threads, backend: name, ...watch }: DemoOptions,
+  drawings: ImageSource = emojiOf("google"),
+  originals: ImageSource = emojiOf("twitter"),
+): Promise<DemoResult> {
   const images = join(folder, "pictures");
-  unpack(emojiOf("google"), images);
+  unpack(drawings, images);
   const length = epochs === undefined ? { minutes } : { epochs };
   const settings = { threads, backend: name, knnEvery: -1 };
   const run = join(folder, "run");
   const result = await train({ method: "simclr", recipe: "simclr-emoji", images, seed, ...length }, { run, settings, ...watch });
   if (result.stopped) return { run: result };
-  const originals = emojiOf("twitter");
   const queries = edited(originals, SIDE, EDITS);
   const backend = await openBackend({ backend: name, threads });
   try {
