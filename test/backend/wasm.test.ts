@@ -4,6 +4,7 @@ import type { WasmExecutable } from "../../src/backend/wasm/executable.ts";
 import { WasmBackend } from "../../src/backend/wasm.ts";
 import { apply1 } from "../../src/tape/op.ts";
 import type { Elementwise, Instruction, Step, View } from "../../src/tape/program.ts";
+import type { Shape } from "../../src/tape/shape.ts";
 import { Parameter, type Tensor } from "../../src/tape/tensor.ts";
 import { assign, compile, type Host } from "../../src/tape/trace.ts";
 import { contiguous } from "../../src/tape/view.ts";
@@ -155,6 +156,49 @@ async function overwrite(n: number): Promise<void> {
 
 wasm("a chain may write over its own input while it still reads it", async () => {
   for (const n of [1, 13, 64, 1000, 1024, 1600]) await overwrite(n);
+});
+
+/** Results of steps of several kinds whose buffers begin at an offset of the arena, in floats. */
+async function placedAt(offset: number): Promise<Float32Array[]> {
+  const at = (id: number, shape: Shape): View => contiguous({ id, size: 4096, kind: "arena", offset: offset + 4096 * id }, shape);
+  const input = contiguous({ id: 9, size: 40 * 48, kind: "input", slot: 0 }, [40, 48]);
+  const [x, transposed, product, rows, image, pooled] = [
+    at(0, [40, 48]),
+    at(1, [48, 40]),
+    at(2, [40, 40]),
+    at(3, [40, 40]),
+    at(0, [2, 8, 6, 20]),
+    at(4, [2, 4, 3, 20]),
+  ];
+  const total = at(5, [1, 40]);
+  const step = (op: string, inputs: View[], outputs: View[], attrs: Step["attrs"] = {}): Step => ({
+    op,
+    inputs,
+    outputs,
+    attrs,
+    label: op,
+  });
+  const steps = [
+    step("copy", [input], [x]),
+    step("copy", [{ ...x, shape: [48, 40], strides: [1, 48] }], [transposed]),
+    step("matmul", [x, transposed], [product], { ta: false, tb: false }),
+    step("softmax", [product], [rows]),
+    step("sum", [rows], [total], { axes: [0] }),
+    step("maxPool", [image], [pooled], { kernel: 2, stride: 2, padding: 0 }),
+  ];
+  const outputs = [transposed, product, rows, total, pooled];
+  const buffers = [input, x, ...outputs].map(({ buffer }) => buffer);
+  const backend = await WasmBackend.open({ threads: 2, build: "plain" });
+  const program = backend.loadProgram({ steps, buffers, arena: offset + 6 * 4096, outputs });
+  const results = await program.run([anyNumbers(40, 48).data]);
+  await backend.close();
+  return results;
+}
+
+wasm("addresses above 2 GiB give the same bits", async () => {
+  const low = await placedAt(0);
+  assert.ok(low.every((data) => data.some((v) => v !== 0)));
+  assert.equal(await placedAt(640 * 2 ** 20), low);
 });
 
 wasm("a program too large for the memory is refused with both sizes, before anything runs", async () => {
