@@ -94,11 +94,15 @@ const basic: Record<string, (x: Bitmap) => Bitmap> = {
   rotate90_expand: (x) => memory.put(orient(memory.view(x), 8)),
   rotate180_expand: (x) => memory.put(orient(memory.view(x), 3)),
   rotate270_expand: (x) => memory.put(orient(memory.view(x), 6)),
-  solarize100: (x) => pillow.solarize(x, 100),
-  solarize128: (x) => pillow.solarize(x, 128),
-  resize40_center36: (x) => resizeAndCenter(x, 40, 36, "bilinear"),
-  resize41_bicubic_center35: (x) => resizeAndCenter(x, 41, 35, "bicubic"),
 };
+
+/** `solarize<threshold>`, `resize<short side>[_<interpolation>]_center<size>`, or one of the above. */
+function basicOperation(name: string, x: Bitmap): Bitmap {
+  const threshold = /^solarize(\d+)$/.exec(name)?.[1];
+  if (threshold) return pillow.solarize(x, Number(threshold));
+  const [, to, interpolation = "bilinear", size] = /^resize(\d+)(?:_([a-z]+))?_center(\d+)$/.exec(name) ?? [];
+  return to ? resizeAndCenter(x, Number(to), Number(size), interpolation as Interpolation) : basic[name](x);
+}
 
 function normalized(x: Bitmap): FloatPicture {
   const data = new Float32Array(x.width * x.height * 3);
@@ -113,7 +117,7 @@ const runBasic: Runner = (golden, check) => {
     memory.reset();
     const x = memory.put(all[picture]);
     if (operation === "normalize") check.close(name, planes(normalized(x), 7, 5), 1e-6);
-    else check.exact(name, host(memory.view(basic[operation](x))));
+    else check.exact(name, host(memory.view(basicOperation(operation, x))));
   }
 };
 
@@ -268,7 +272,8 @@ const runSimclr: Runner = (golden, check) => {
 
 const runByol: Runner = (golden, check) => {
   memory.reset();
-  const image = tensorflow.put({ width: 10, height: 12, data: fill(`${golden.config.prefix}image`, [12, 10, 3], "unit").data });
+  const [height, width] = golden.get("grayscale").shape;
+  const image = tensorflow.put({ width, height, data: fill(`${golden.config.prefix}image`, [height, width, 3], "unit").data });
   for (const [i, one] of golden.config.cases.entries()) {
     const actions: Record<string, Action> = {
       brightness: ["brighten", one.brightness_delta],
