@@ -71,6 +71,12 @@ test("a stopped run says how to go on, and resume ends where an unbroken one doe
   assert.ok(weights(second).equals(weights(first)));
 });
 
+test("resume of a finished run changes nothing and says that it is done", async () => {
+  const { code, out } = await run(["resume", first]);
+  assert.is(code, 0);
+  assert.is(out, `${first}: 4 of 4 steps\n`);
+});
+
 test("knn scores a run and names what it could not read", async () => {
   const { code, out, err } = await run(["knn", first, photos, "--k", "3", "--threads", "1"]);
   assert.is(code, 0);
