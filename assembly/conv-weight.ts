@@ -31,13 +31,20 @@ class WeightGrad {
 }
 
 const TAP: usize = 8;
-const PIXEL: usize = 12;
-const PIXELS: usize = FREE;
+
+// Scratch behind the packed blocks: zeros for what lies outside; of each pixel of a block its address in x, row and column there,
+// and where it lies under the present tap.
+const ZEROS: usize = FREE;
+const ADDRESSES: usize = ZEROS + 4 * <usize>PANEL;
+const YS: usize = ADDRESSES + 4 * <usize>DEPTH;
+const XS: usize = YS + 4 * <usize>DEPTH;
+const UNDER: usize = XS + 4 * <usize>DEPTH;
 
 export function convWeightGrad(args: usize, thread: u32, threads: u32, scratch: usize): void {
   const p = changetype<WeightGrad>(args), rows = p.channels / p.groups, columns = p.taps * p.length;
   const down = (rows + p.tileRows - 1) / p.tileRows, across = (columns + p.tileColumns - 1) / p.tileColumns;
   const tiles = p.groups * p.chunks * down * across;
+  memory.fill(scratch + ZEROS, 0, 4 * <usize>PANEL);
   for (let t = thread; t < tiles; t += threads) {
     const top = (t % down) * p.tileRows, left = (t / down % across) * p.tileColumns, part = t / down / across;
     tile(p, part / p.chunks, part % p.chunks, top, min(rows, top + p.tileRows), left, min(columns, left + p.tileColumns), scratch);
@@ -72,12 +79,11 @@ function tile(p: WeightGrad, group: u32, chunk: u32, top: u32, bottom: u32, left
 /** Pixels [first, first + count) of g: their place in x, that group's channels. */
 function placePixels(p: WeightGrad, first: u32, count: u32, group: u32, scratch: usize): void {
   let x = first % p.columns, y = first / p.columns % p.rows, image = first / p.columns / p.rows;
-  let at = scratch + PIXELS;
-  for (const end = at + <usize>count * PIXEL; at < end; at += PIXEL) {
+  for (let at = scratch, end = scratch + (<usize>count << 2); at < end; at += 4) {
     const py = y * p.stride, px = x * p.stride;
-    store<u32>(at, p.x + ((image * p.height + py) * p.width + px) * p.pixel + (group * p.length << 2));
-    store<u32>(at, py, 4);
-    store<u32>(at, px, 8);
+    store<u32>(at + ADDRESSES, p.x + ((image * p.height + py) * p.width + px) * p.pixel + (group * p.length << 2));
+    store<u32>(at + YS, py);
+    store<u32>(at + XS, px);
     if (++x == p.columns) {
       x = 0;
       if (++y == p.rows) {
@@ -105,15 +111,13 @@ function packTaps(p: WeightGrad, left: u32, right: u32, scratch: usize): void {
 
 /** `count` channels of every pixel of the block under one tap; zeros outside the image. */
 function packTap(p: WeightGrad, tap: u32, channel: u32, count: u32, to: usize, scratch: usize): void {
-  const at = <usize>p.firstTap + <usize>tap * TAP, dy = load<i32>(at), dx = load<i32>(at, 4), bytes = <usize>count << 2;
-  const offset = (dy * p.width + dx) * p.pixel + (channel << 2);
-  let pixel = scratch + PIXELS;
-  for (const end = to + block(scratch).bPanel; to < end; to += 64, pixel += PIXEL) {
-    const inside = <u32>(load<i32>(pixel, 4) + dy) < p.height && <u32>(load<i32>(pixel, 8) + dx) < p.width;
-    const from = <usize>(load<u32>(pixel) + offset);
-    if (!inside) {
-      for (let i: usize = 0; i < bytes; i += 4) store<f32>(to + i, 0);
-    } else if (count == PANEL) {
+  const at = <usize>p.firstTap + <usize>tap * TAP;
+  placeTap(p, load<i32>(at), load<i32>(at, 4), channel, scratch);
+  const bytes = <usize>count << 2;
+  let pixel = scratch + UNDER;
+  for (const end = to + block(scratch).bPanel; to < end; to += 64, pixel += 4) {
+    const from = <usize>load<u32>(pixel);
+    if (count == PANEL) {
       const x0 = v128.load(from), x1 = v128.load(from, 16), x2 = v128.load(from, 32), x3 = v128.load(from, 48);
       v128.store(to, x0);
       v128.store(to, x1, 16);
@@ -122,5 +126,16 @@ function packTap(p: WeightGrad, tap: u32, channel: u32, count: u32, to: usize, s
     } else {
       for (let i: usize = 0; i < bytes; i += 4) store<f32>(to + i, load<f32>(from + i));
     }
+  }
+}
+
+/** Where the block's pixels lie under the tap (dy, dx), from `channel` on: in x, or among zeros. Four at a time. */
+function placeTap(p: WeightGrad, dy: i32, dx: i32, channel: u32, scratch: usize): void {
+  const height = i32x4.splat(p.height), width = i32x4.splat(p.width), zeros = i32x4.splat(<i32>(scratch + ZEROS));
+  const down = i32x4.splat(dy), right = i32x4.splat(dx), shift = i32x4.splat((dy * p.width + dx) * p.pixel + (channel << 2));
+  for (let at = scratch, end = scratch + (<usize>block(scratch).length << 2); at < end; at += 16) {
+    const y = i32x4.add(v128.load(at + YS), down), x = i32x4.add(v128.load(at + XS), right);
+    const inside = v128.and(i32x4.lt_u(y, height), i32x4.lt_u(x, width));
+    v128.store(at + UNDER, v128.bitselect(i32x4.add(v128.load(at + ADDRESSES), shift), zeros, inside));
   }
 }
