@@ -56,7 +56,7 @@ export class Loop {
   #knn?: KnnEvent;
   #checkpoint?: CheckpointFile;
   #savedAt = performance.now();
-  #times: number[] = [];
+  #seconds: number[] = []; // of the last steps, waiting for images included
   #skipped = 0;
 
   constructor(parts: LoopParts) {
@@ -102,16 +102,16 @@ export class Loop {
     const { pace, folder } = this.#parts;
     let clock = performance.now();
     this.#savedAt = clock;
-    this.#times = [clock];
     while (!pace.finished && !this.#stopping) {
+      const begun = performance.now();
       const batch = (await loader.next()) as Batch; // shuffled loaders have no end
       this.#report(batch);
       const scalars = this.#scalars(pace.position);
       await this.#oneStep(batch, scalars);
       const now = performance.now();
+      this.#seconds = [...this.#seconds, (now - begun) / 1000].slice(-SPEED_WINDOW);
       const rate = pace.advance((now - clock) / 1000);
       clock = now;
-      this.#times = [...this.#times, now].slice(-SPEED_WINDOW - 1);
       await this.#log(scalars);
       if (rate !== undefined) await folder.append({ kind: "pace", step: this.#step, rate });
       this.#knn = (await this.#monitor.measure(this.#step, this.#stepsPerEpoch)) ?? this.#knn;
@@ -151,7 +151,7 @@ export class Loop {
     const { pace, folder } = this.#parts;
     const { loss, metrics } = this.#numbers as StepNumbers;
     const [step, steps] = [this.#step, pace.expectedSteps];
-    const secondsPerStep = ((this.#times.at(-1) as number) - this.#times[0]) / 1000 / (this.#times.length - 1);
+    const secondsPerStep = this.#seconds.reduce((a, b) => a + b) / this.#seconds.length;
     const logged = step === 1 || step % this.#settings.logEvery === 0 || pace.finished;
     const epoch = step / this.#stepsPerEpoch;
     const speed = { imagesPerSecond: this.#options.batch / secondsPerStep, memoryBytes: process.memoryUsage.rss() };

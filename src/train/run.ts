@@ -120,6 +120,13 @@ export class RunFolder {
     return checkpointsIn(this.path);
   }
 
+  /** Removes what a process that was killed had begun to write. */
+  async removeUnfinished(): Promise<void> {
+    for (const folder of [this.path, checkpointFolder(this.path)]) {
+      for (const name of await readdir(folder)) if (name.endsWith(".tmp")) await rm(join(folder, name), { force: true });
+    }
+  }
+
   /** Writes a checkpoint whole or not at all, then removes all but the newest `keep` before it. */
   async save(
     step: number,
@@ -130,7 +137,7 @@ export class RunFolder {
     const path = checkpointPath(this.path, step);
     await this.#syncMetrics();
     await writeSafetensors(path, tensors, metadata).catch((error) => {
-      throw new Error(`Cannot write the checkpoint of step ${step}: ${reason(error)}; earlier checkpoints are intact`);
+      throw new Error(`${(error as Error).message}; earlier checkpoints are intact`);
     });
     for (const old of (await this.checkpoints()).filter((file) => file.step < step).slice(0, -keep || undefined))
       await rm(old.path, { force: true });

@@ -86,6 +86,7 @@ export async function resume(run: string, { settings: given, source: opened, ...
     const pace = last
       ? resumedPace(options, source, last.file, last.archive.metadata)
       : await beginPace(options, source, async () => ({ secondsPerStep: await timeStep(step, learner, options, backend), seconds: 0 }));
+    await folder.removeUnfinished();
     await folder.cutMetrics(done);
     await folder.append({ kind: "resume", step: done, at: new Date().toISOString() });
     return start({ folder, learner, step, pace, backend, source, watch, done, checkpoint: last?.file }, arenaBytes);

@@ -102,6 +102,8 @@ run("ignores a checkpoint that was being written when the power went", async ({ 
   await folder.save(3, tensors(3), {}, 2);
   await writeFile(join(path, "checkpoints", "step-00000006.safetensors.123.tmp"), "half");
   assert.is((await folder.newest()).file.step, 3);
+  await folder.removeUnfinished();
+  assert.equal(await readdir(join(path, "checkpoints")), ["step-00000003.safetensors"]);
 });
 
 run("says that it has no checkpoint yet", async ({ path }) => {

@@ -56,7 +56,7 @@ export function filterSheet({ data, shape: [out, h, w, channels] }: Pick<Paramet
     }
     return { width: side[0], height: side[1], data: pixels };
   });
-  return sheet(pictures, Math.ceil(Math.sqrt(2 * out)));
+  return sheet(pictures, 2 ** Math.ceil(Math.log2(2 * out) / 2)); // about twice as wide as high
 }
 
 /** The weight through which pictures enter a network: the first convolution over three channels, or undefined. */

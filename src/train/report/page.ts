@@ -40,9 +40,10 @@ p { margin: 0.25rem 0 0; max-width: 46rem; }
 .figures b { display: block; font-size: 1.5rem; line-height: 1.2; font-variant-numeric: tabular-nums; }
 .figures span { color: var(--soft); font-size: 0.85rem; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 1rem; margin-top: 1rem; }
-.chart { margin: 0; background: var(--card); border: 1px solid var(--rule); border-radius: 8px; padding: 0.8rem 1rem 0.6rem; position: relative; }
+.chart { margin: 0; background: var(--card); border: 1px solid var(--rule); border-radius: 8px; padding: 0.8rem 1rem 0.6rem; position: relative;
+  display: flex; flex-direction: column; }
 .chart .note { font-size: 0.82rem; line-height: 1.35; }
-.chart svg { width: 100%; height: auto; display: block; margin-top: 0.4rem; overflow: visible; }
+.chart svg { width: 100%; height: auto; display: block; margin-top: auto; padding-top: 0.4rem; overflow: visible; }
 svg text { fill: var(--soft); font: 11px system-ui, sans-serif; font-variant-numeric: tabular-nums; }
 .grid { stroke: var(--rule); } .axis { stroke: var(--soft); }
 .line { fill: none; stroke: currentColor; stroke-width: 1.8; stroke-linejoin: round; }
