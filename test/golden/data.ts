@@ -31,7 +31,7 @@ function drawn(name: string, [h, w]: readonly number[], repeat = 1): Picture {
 }
 
 /** torch's float32 is itself up to 0.9e-6 from float64 in the hue and in blurs of 529 taps. */
-const torchLimit = 2e-6;
+const torchLimit = 1e-6;
 
 /** The two pictures of an aug-* file. */
 const pictures = ({ prefix = "", sizes = { noise: [61, 83], cells: [7, 9], repeat: 8 } }: Config): Record<string, Picture> => ({
