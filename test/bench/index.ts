@@ -1,7 +1,7 @@
 // npm run bench -- [--only TEXT] [--threads 1,2] [--rounds N] [--seconds N] [--photos FOLDER] [--out FOLDER] [--offline]
 //
-// Measures products and convolutions against onnxruntime-web in turn, training steps, and the input pipeline, and writes
-// bench.md and bench.json. The other runtime is fetched into .cache/peers for the occasion and is no dependency of anything.
+// Measures products and convolutions against onnxruntime-web in turn, training steps, what walking a program costs, and the input
+// pipeline, and writes bench.md and bench.json. The other runtime is fetched into .cache/peers for the occasion and is no dependency of anything.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { arch, availableParallelism, cpus, platform } from "node:os";
@@ -66,11 +66,10 @@ function trainingRow({ name, threads, stepMs, imagesPerSecond, plannedBytes, res
   return `| ${name} | ${threads} | ${ms} | ${imagesPerSecond.toFixed(0)} | ${megabytes(plannedBytes)} | ${megabytes(residentBytes)} |`;
 }
 
-/** The input pipeline's own script, on a folder of photographs. */
-function inputSection(photos: string | undefined): string {
-  if (!photos) return "skipped: no folder of photographs given (--photos FOLDER)";
-  const script = fileURLToPath(new URL("input.ts", import.meta.url));
-  const { stdout, stderr, status } = spawnSync(process.execPath, [...process.execArgv, script, photos], { encoding: "utf8" });
+/** What a script beside this one prints. */
+function outputOf(script: string, args: readonly string[]): string {
+  const path = fileURLToPath(new URL(script, import.meta.url));
+  const { stdout, stderr, status } = spawnSync(process.execPath, [...process.execArgv, path, ...args], { encoding: "utf8" });
   return status === 0 ? stdout.trim() : `skipped: ${stderr.trim().split("\n").at(-1)}`;
 }
 
@@ -119,7 +118,11 @@ async function main(): Promise<void> {
       }
     }
   }
-  if ("input".includes(flags.only)) say(`\n## Input pipeline\n\n${inputSection(flags.photos)}`);
+  if ("dispatch".includes(flags.only)) say(`\n## Walking a program\n\n${outputOf("dispatch.ts", [])}`);
+  if ("input".includes(flags.only)) {
+    const missing = "skipped: no folder of photographs given (--photos FOLDER)";
+    say(`\n## Input pipeline\n\n${flags.photos ? outputOf("input.ts", [flags.photos]) : missing}`);
+  }
   mkdirSync(flags.out, { recursive: true });
   writeFileSync(join(flags.out, "bench.md"), `${lines.join("\n")}\n`);
   writeFileSync(join(flags.out, "bench.json"), `${JSON.stringify({ version: 1, machine, peer: ORT, products, training }, null, 2)}\n`);
