@@ -8,10 +8,10 @@ function high(x: number, y: number): number {
   return a * c + Math.floor(middle / 65536) + Math.floor(((middle & 0xffff) + a * d) / 65536);
 }
 
-/** Philox 4x32-10: four words of `out` from a counter (c0, c1, c2, 0) and a key (seed, 0). Table 2 and figure 2 there. */
-export function philox(seed: number, c0: number, c1: number, c2: number, out: Uint32Array): void {
-  let [a, b, c, d] = [c0, c1, c2, 0];
-  let [k, l] = [seed >>> 0, 0];
+/** Philox 4x32-10 of four 32-bit words under a key of two; four words of `out`. Table 2 and figure 2 there. */
+export function philox(counter: Uint32Array, key0: number, key1: number, out: Uint32Array): void {
+  let [a, b, c, d] = [counter[0], counter[1], counter[2], counter[3]];
+  let [k, l] = [key0 >>> 0, key1 >>> 0];
   for (let round = 0; round < 10; round++) {
     const h0 = high(a >>> 0, 0xd2511f53);
     const h1 = high(c >>> 0, 0xcd9e8d57);
@@ -30,26 +30,27 @@ export function philox(seed: number, c0: number, c1: number, c2: number, out: Ui
   out[3] = d;
 }
 
-/** Draws one after the other from the stream (seed, stream, step). */
+/** Draws one after the other from the stream (seed, stream, step): counter (draw / 4, stream, step, 0), key (seed, 0). */
 export class Random {
   readonly #seed: number;
-  readonly #stream: number;
-  readonly #step: number;
+  readonly #counter: Uint32Array;
   readonly #words = new Uint32Array(4);
-  #drawn = 0;
+  #used = 4;
   #spare: number | undefined;
 
   constructor(seed: number, stream: number, step = 0) {
     this.#seed = seed;
-    this.#stream = stream;
-    this.#step = step;
+    this.#counter = Uint32Array.of(0, stream, step, 0);
   }
 
   /** A whole number in [0, 2^32). */
   word(): number {
-    const at = this.#drawn++;
-    if (at % 4 === 0) philox(this.#seed, at / 4, this.#stream, this.#step, this.#words);
-    return this.#words[at % 4];
+    if (this.#used === 4) {
+      philox(this.#counter, this.#seed, 0, this.#words);
+      this.#counter[0]++;
+      this.#used = 0;
+    }
+    return this.#words[this.#used++];
   }
 
   /** Uniform in [0, 1), a multiple of 2^-24: exact in float32. */

@@ -8,11 +8,30 @@ import type { Tensor } from "../../src/tape/tensor.ts";
 import { compile } from "../../src/tape/trace.ts";
 import { reference } from "../support.ts";
 
-/** Known answers of Random123 (kat_vectors, philox4x32 10) whose fourth counter word and second key word are zero. */
-test("philox gives the published words for a zero counter and key", () => {
+/** Known answers of Random123 (kat_vectors, philox4x32 10): counter, key, words. */
+const answers = [
+  [
+    [0, 0, 0, 0],
+    [0, 0],
+    [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8],
+  ],
+  [
+    [0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff],
+    [0xffffffff, 0xffffffff],
+    [0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd],
+  ],
+  [
+    [0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344],
+    [0xa4093822, 0x299f31d0],
+    [0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1],
+  ],
+];
+test("philox gives the known answers of the reference implementation", () => {
   const out = new Uint32Array(4);
-  philox(0, 0, 0, 0, out);
-  assert.equal([...out], [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8]);
+  for (const [counter, [k, l], words] of answers) {
+    philox(Uint32Array.from(counter), k, l, out);
+    assert.equal([...out], words);
+  }
 });
 
 test("host and tape draw the same numbers", async () => {
