@@ -16,3 +16,12 @@ export const DONE = 256;
 export const FINISHED = 320;
 
 export const CONTROL_BYTES = 384;
+
+// What `run` returns.
+
+/** All commands are done. */
+export const COMPLETE = 0;
+/** Another thread has failed. */
+export const ABANDONED = 1;
+/** A command has no kernel in this module: it was built from older sources. */
+export const UNKNOWN_COMMAND = 2;

@@ -37,7 +37,12 @@ const SALT = [0, 2, 1, 0x78];
 
 let prepared: Promise<Engine> | undefined;
 
-/** Sets the engine's flags, which must be done before anything is compiled, and once. */
+/** The engine's mode. Flags are set once, before anything is compiled. */
+function engine(): Promise<Engine> {
+  prepared ??= prepareEngine();
+  return prepared;
+}
+
 async function prepareEngine(): Promise<Engine> {
   // Code entered in the baseline compiler would stay there until a whole program has run.
   setEngineFlags("--no-liftoff", "--no-wasm-tier-up");
@@ -74,18 +79,32 @@ async function compiled(build: Build, salt: readonly number[]): Promise<WebAssem
   return WebAssembly.validate(bytes) ? WebAssembly.compile(bytes) : undefined;
 }
 
-/** Compiles the kernels; the faster build, or the one that is asked for. */
-export async function loadKernels(wanted?: Build): Promise<Kernels> {
-  prepared ??= prepareEngine();
-  const { revectorized, note, salt } = await prepared;
+/** The kernels of a build. */
+async function load(build: Build, why: string): Promise<Kernels> {
+  const { revectorized, note, salt } = await engine();
+  const module = await compiled(build, salt);
+  if (!module)
+    throw new Error(
+      `Cannot open the ${build} build of the wasm backend: this engine lacks WebAssembly ${build === "plain" ? "SIMD or threads" : "relaxed SIMD"}`,
+    );
+  return { module, build, revectorized, why: why + note };
+}
+
+/** The faster build. */
+async function choose(): Promise<Kernels> {
+  const { salt } = await engine();
   const [plain, relaxed] = [await compiled("plain", salt), await compiled("relaxed", salt)];
-  if (!plain) throw new Error("Cannot open the wasm backend: this engine has no WebAssembly SIMD and threads");
-  if (wanted === "relaxed" && !relaxed) throw new Error("Cannot open the relaxed build of the kernels: this engine has no relaxed SIMD");
-  if (wanted === "relaxed" && relaxed) return { module: relaxed, build: "relaxed", revectorized, why: `asked for${note}` };
-  if (wanted === "plain") return { module: plain, build: "plain", revectorized, why: `asked for${note}` };
-  if (!relaxed) return { module: plain, build: "plain", revectorized, why: `this engine has no relaxed SIMD${note}` };
+  if (!plain || !relaxed) return load("plain", "this engine has no relaxed SIMD");
   const [a, b] = race([plain, relaxed]);
-  const faster = b > CLEARLY * a;
-  const why = `plain ${a.toFixed(0)} and relaxed ${b.toFixed(0)} GFLOP/s on one thread; relaxed has to be ${Math.round((CLEARLY - 1) * 100)} % faster${note}`;
-  return faster ? { module: relaxed, build: "relaxed", revectorized, why } : { module: plain, build: "plain", revectorized, why };
+  const why = `plain ${a.toFixed(0)} and relaxed ${b.toFixed(0)} GFLOP/s on one thread; relaxed has to be ${Math.round((CLEARLY - 1) * 100)} % faster`;
+  return load(b > CLEARLY * a ? "relaxed" : "plain", why);
+}
+
+let chosen: Promise<Kernels> | undefined;
+
+/** Compiles the kernels: the build that is asked for, or the faster one, which is found out once. */
+export function loadKernels(wanted?: Build): Promise<Kernels> {
+  if (wanted) return load(wanted, "asked for");
+  chosen ??= choose();
+  return chosen;
 }

@@ -1,6 +1,6 @@
 // One thread: sleeps until the host has a program, walks it together with the others, and sleeps again.
 import { parentPort, workerData } from "node:worker_threads";
-import { DONE, FAILED, FINISHED, PASSED, RUNS, STREAM } from "../../../assembly/control.ts";
+import { DONE, FAILED, FINISHED, PASSED, RUNS, STREAM, UNKNOWN_COMMAND } from "../../../assembly/control.ts";
 import type { Report, ThreadData } from "../workers.ts";
 
 const { module, memory, control, thread, threads, scratch } = workerData as ThreadData;
@@ -27,7 +27,9 @@ for (let seen = 0; ; ) {
   const stream = Atomics.load(words, STREAM / 4);
   if (stream === 0) break;
   try {
-    kernels.run(stream, thread, threads, scratch, control);
+    if (kernels.run(stream, thread, threads, scratch, control) === UNKNOWN_COMMAND) {
+      throw new Error("its kernels are older than the program; run `npm run build`");
+    }
   } catch (error) {
     fail(error);
   }
