@@ -9,10 +9,10 @@ export function showResult(result: RunResult, { print, note, json }: Pick<Invoca
     print(JSON.stringify({ version: 1, type: "end", ...result }));
     return;
   }
-  const { run, step, steps, loss, stopped, knn } = result;
+  const { run, step, steps, loss, stopped, knn, report } = result;
   const score = knn ? `, kNN top-1 ${knn.top1.toFixed(2)} % (raw pixels ${knn.pixelsTop1.toFixed(2)} %)` : "";
   const last = Number.isFinite(loss) ? `, loss ${loss.toFixed(4)}` : ""; // none when there was nothing left to do
   print(`${run}: ${amount(step)} of ${amount(steps)} steps${last}${score}`);
   if (stopped) note(`stopped; \`autodidact resume ${run}\` goes on`);
-  else note(`\`autodidact report ${run}\` writes what was learned into a page`);
+  else note(report ? `what was learned: ${report}` : `\`autodidact report ${run}\` writes what was learned into a page`);
 }

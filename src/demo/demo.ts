@@ -49,7 +49,7 @@ export async function demo(
   const images = join(folder, "pictures");
   unpack(drawings, images);
   const length = epochs === undefined ? { minutes } : { epochs };
-  const settings = { threads, backend: name, knnEvery: -1 };
+  const settings = { threads, backend: name, knnEvery: -1, report: false };
   const run = join(folder, "run");
   const result = await train({ method: "simclr", recipe: "simclr-emoji", images, seed, ...length }, { run, settings, ...watch });
   if (result.stopped) return { run: result };

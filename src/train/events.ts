@@ -89,5 +89,7 @@ export interface RunResult {
   readonly loss: number;
   /** True when `signal` ended the run before its last step. */
   readonly stopped: boolean;
+  /** The page that was written at the end. */
+  readonly report?: string;
   readonly knn?: { readonly top1: number; readonly top5: number; readonly pixelsTop1: number };
 }

@@ -53,6 +53,8 @@ export interface RunSettings {
   readonly checkpointSeconds: number;
   /** Checkpoints that are kept beside the newest. */
   readonly keep: number;
+  /** Write report.html when the run is complete. */
+  readonly report: boolean;
 }
 
 export const defaultSettings: RunSettings = {
@@ -64,6 +66,7 @@ export const defaultSettings: RunSettings = {
   tau: 0.07,
   checkpointSeconds: 120,
   keep: 2,
+  report: true,
 };
 
 /** What a user may say about a run; `configure` fills in the rest. */

@@ -125,7 +125,7 @@ async function lookInside(
   const extracted = await extract(sample, view, embedder(backbone, backend));
   const features = normalizeRows(extracted.features);
   const kept = subset(sample, extracted.indices);
-  const sprites = new Sprites(await pictures(kept, THUMB));
+  const sprites = new Sprites(await pictures(kept, rawView(THUMB)));
   const names = Array.from({ length: kept.length }, (_, i) => kept.name(i));
   const labels = kept.labels && [...kept.labels];
   const sections: Section[] = [];
@@ -157,17 +157,18 @@ async function lookInside(
     const html = `<img class="filters" alt="" src="${dataUri(filterSheet(filters, cell))}">`;
     sections.push({
       title: "First layer",
-      note: `Its ${filters.shape[0]} filters of ${filters.shape[1]} × ${filters.shape[2]} pixels in color.`,
+      note: `Its ${filters.shape[0]} filters of ${filters.shape[1]} × ${filters.shape[2]} pixels in colour.`,
       html,
     });
   }
   return { sections, style: sprites.style };
 }
 
-/** Every picture of a source at one size, 8-bit. */
-async function pictures(source: ImageSource, side: number): Promise<Pixels[]> {
+/** Every picture of a source as a view of values in [0, 1] shows it, 8-bit. */
+async function pictures(source: ImageSource, view: ViewSpec): Promise<Pixels[]> {
+  const side = view.size;
   const out: Pixels[] = [];
-  for await (const { views } of openLoader(source, { views: [rawView(side)], batch: Math.min(64, source.length), shuffle: false })) {
+  for await (const { views } of openLoader(source, { views: [view], batch: Math.min(64, source.length), shuffle: false })) {
     const { data, shape } = views[0];
     for (let i = 0; i < shape[0]; i++) {
       const picture = data.subarray(i * side * side * 3, (i + 1) * side * side * 3);
@@ -184,7 +185,7 @@ async function attentionSection(backbone: Encoder["backbone"], view: ViewSpec, s
     const attention: Host = await attend(views[0]);
     maps.push(...attentionMaps(attention, Math.max(1, Math.round(112 / attention.shape[3]))));
   }
-  const shown = await pictures(source, 112);
+  const shown = await pictures(source, { ...view, mean: undefined, std: undefined });
   const rows = maps.map((found, i) => ({
     query: shown[i],
     found: found.map((picture, h) => ({ picture, note: h ? `head ${h}` : "mean" })),

@@ -13,6 +13,7 @@ import { buildLearner, restore } from "./learner.ts";
 import { Loop, type LoopParts } from "./loop.ts";
 import { configure, defaultSettings, RequestError, type RunOptions, type RunRequest, type RunSettings } from "./options.ts";
 import { Pace, type PaceState } from "./pace.ts";
+import { report } from "./report.ts";
 import { RunExistsError, RunFolder } from "./run.ts";
 import { versions } from "./versions.ts";
 
@@ -50,7 +51,7 @@ export async function train(
   const source = opened ?? (await openImages(options.images));
   checkImages(source, options);
   const learner = buildLearner(options);
-  return withBackend(settings, async (backend) => {
+  const result = await withBackend(settings, async (backend) => {
     const { step, arenaBytes } = await fittingStep(learner, options, backend);
     const data = { fingerprint: source.fingerprint, images: source.length, classes: source.classes ?? [] };
     const record = { version: 1, options, settings, versions: versions(), data, startedAt: new Date().toISOString() } as const;
@@ -61,6 +62,7 @@ export async function train(
     });
     return start({ folder, learner, step, pace, backend, source, watch, done: 0 }, arenaBytes);
   });
+  return withReport(result, settings, source, watch);
 }
 
 /**
@@ -81,7 +83,7 @@ export async function resume(run: string, { settings: given, source: opened, ...
   const last = (await folder.checkpoints()).length ? await folder.newest() : undefined;
   const done = last?.file.step ?? 0;
   if (last) restore(learner, last.archive, last.file.path);
-  return withBackend(settings, async (backend) => {
+  const result = await withBackend(settings, async (backend) => {
     const { step, arenaBytes } = await fittingStep(learner, options, backend);
     const pace = last
       ? resumedPace(options, source, last.file, last.archive.metadata)
@@ -91,6 +93,23 @@ export async function resume(run: string, { settings: given, source: opened, ...
     await folder.append({ kind: "resume", step: done, at: new Date().toISOString() });
     return start({ folder, learner, step, pace, backend, source, watch, done, checkpoint: last?.file }, arenaBytes);
   });
+  return withReport(result, settings, source, watch);
+}
+
+/** Writes the report of a complete run. One that cannot be written costs a warning, not the run. */
+async function withReport(
+  result: RunResult,
+  { report: wanted, threads, backend }: RunSettings,
+  source: ImageSource,
+  watch: Watch,
+): Promise<RunResult> {
+  if (result.stopped || !wanted) return result;
+  try {
+    return { ...result, report: await report(result.run, { threads, backend, source }) };
+  } catch (error) {
+    watch.onEvent?.({ type: "warning", message: `Cannot write the report: ${(error as Error).message}` });
+    return result;
+  }
 }
 
 async function withBackend<T>({ backend: name, threads }: RunSettings, f: (backend: Backend) => Promise<T>): Promise<T> {

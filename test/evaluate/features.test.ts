@@ -31,7 +31,7 @@ features.before(async (context) => {
   context.run = join(context.root, "run");
   await pictureFolder(context.images, 7);
   const request = { method: "simclr", images: context.images, backbone: "resnet18-cifar-w0.25", size: 8, batch: 6, steps: 2 };
-  await train(request, { run: context.run, settings: { threads: 1, knnEvery: -1, healthEvery: 0 } });
+  await train(request, { run: context.run, settings: { threads: 1, knnEvery: -1, healthEvery: 0, report: false } });
 });
 features.after(({ root }) => rm(root, { recursive: true }));
 

@@ -1,4 +1,4 @@
-// Small labelled pictures for training tests: stripes of a direction and color for each class, with noise.
+// Small labelled pictures for training tests: stripes of a direction and colour for each class, with noise.
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type ImageSource, packedSource } from "../../src/data/source.ts";

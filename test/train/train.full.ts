@@ -42,7 +42,7 @@ for (const [method, more] of [
     const images = join(root, "images");
     await pictureFolder(images, 8);
     const request = { method, images, steps: 24, seed: 5, ...more } as RunRequest;
-    const settings = { threads: 1, checkpointSeconds: 0.05, knnEvery: -1, healthEvery: 6 };
+    const settings = { threads: 1, checkpointSeconds: 0.05, knnEvery: -1, healthEvery: 6, report: false };
     await train(request, { run: join(root, "whole"), settings });
     const run = join(root, "killed");
     await killed(["train", run, JSON.stringify(request), JSON.stringify(settings)], 2);
@@ -59,7 +59,7 @@ runs("memory stays flat over 2,000 steps", async ({ root }) => {
   await train(request, {
     run: join(root, "long"),
     source: pictures(8),
-    settings: { threads: 2, logEvery: 50, healthEvery: 200, knnEvery: 100, k: 3, checkpointSeconds: 5 },
+    settings: { threads: 2, logEvery: 50, healthEvery: 200, knnEvery: 100, k: 3, checkpointSeconds: 5, report: false },
     onEvent: (event) => event.type === "step" && event.logged && sizes.push(event.memoryBytes),
   });
   const mean = (part: number[]) => part.reduce((a, b) => a + b) / part.length;

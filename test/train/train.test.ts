@@ -12,7 +12,16 @@ import { resume, type TrainOptions, train } from "../../src/train/train.ts";
 import { pictureFolder, pictures } from "./pictures.ts";
 
 const request: RunRequest = { method: "simclr", images: "", backbone: "resnet18-cifar-w0.25", size: 8, batch: 6, steps: 10, seed: 3 };
-const settings: Partial<RunSettings> = { threads: 1, logEvery: 1, healthEvery: 0, knnEvery: -1, checkpointSeconds: 3600, k: 5, keep: 1 };
+const settings: Partial<RunSettings> = {
+  threads: 1,
+  logEvery: 1,
+  healthEvery: 0,
+  knnEvery: -1,
+  checkpointSeconds: 3600,
+  k: 5,
+  keep: 1,
+  report: false,
+};
 
 const source = pictures(8);
 const refusal = (promise: Promise<unknown>) => promise.then(() => "accepted", String);

@@ -12,14 +12,14 @@ const stops = [
   [253, 231, 37],
 ];
 
-/** The color at t in [0, 1]. */
+/** The colour at t in [0, 1]. */
 function heat(t: number): number[] {
   const at = Math.min(Math.max(t, 0), 1) * (stops.length - 1);
   const i = Math.min(Math.floor(at), stops.length - 2);
   return stops[i].map((low, c) => low + (at - i) * (stops[i + 1][c] - low));
 }
 
-/** Values of a map stretched to the range of a byte's colors; each place is a square of `cell` pixels. */
+/** Values of a map stretched to the range of colours; each place is a square of `cell` pixels. */
 export function heatMap(values: ArrayLike<number>, width: number, height: number, cell: number): Pixels {
   const [low, high] = [Math.min(...Array.from(values)), Math.max(...Array.from(values))];
   const data = new Uint8Array(width * height * cell * cell * 3);
@@ -41,7 +41,7 @@ export function attentionMaps({ data, shape: [b, heads, h, w] }: Host, cell: num
   });
 }
 
-/** Filters [out, h, w, 3] of a first layer as color pictures, each stretched to its own range, `cell` pixels a weight. */
+/** Filters [out, h, w, 3] of a first layer as colour pictures, each stretched to its own range, `cell` pixels a weight. */
 export function filterSheet({ data, shape: [out, h, w, channels] }: Pick<Parameter, "data" | "shape">, cell: number): Pixels {
   const side = [w * cell + 2, h * cell + 2];
   const pictures = Array.from({ length: out }, (_, o) => {

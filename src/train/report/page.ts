@@ -59,8 +59,9 @@ svg text { fill: var(--soft); font: 11px system-ui, sans-serif; font-variant-num
   border-radius: 8px; overflow: hidden; }
 .map i { position: absolute; translate: -50% -50%; }
 .map i:hover { scale: 2.6; z-index: 2; }
-.thumb { display: inline-block; border-radius: 3px; image-rendering: auto; vertical-align: top; }
-.rows { display: grid; gap: 0.45rem; margin-top: 1rem; }
+.thumb { display: inline-block; border-radius: 3px; background-clip: padding-box; vertical-align: top; }
+.rows { display: grid; gap: 0.45rem 2rem; margin-top: 1rem; }
+.neighbours { grid-template-columns: repeat(auto-fit, minmax(31rem, 1fr)); }
 .row { display: flex; flex-wrap: wrap; gap: 0.3rem; align-items: start; }
 .row figure { margin: 0; text-align: center; font-size: 0.72rem; color: var(--soft); font-variant-numeric: tabular-nums; }
 .row .query { margin-right: 0.9rem; } .row .thumb { border: 2px solid transparent; box-sizing: content-box; }

@@ -124,7 +124,7 @@ export class Sprites {
   }
 }
 
-/** The color of a class among others. */
+/** The colour of a class among others. */
 const hue = (i: number, count: number): string => `hsl(${Math.round((360 * i) / count)} 70% 50%)`;
 
 /** Pictures at their places on a plane, framed by class where there are few. */
@@ -166,7 +166,7 @@ export function neighbourRows(
     const cells = found.map(({ index, similarity }) => cell(kind(query, index), index, similarity.toFixed(2)));
     return `<div class="row">${cell("query", query, "query")}${cells.join("")}</div>`;
   });
-  return `<div class="rows">${html.join("\n")}</div>`;
+  return `<div class="rows neighbours">${html.join("\n")}</div>`;
 }
 
 /** Rows of a picture and what was found, each picture by itself. */
