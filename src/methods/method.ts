@@ -49,7 +49,8 @@ export interface TypedMethod<T extends OptionTable, P extends Parts> {
   schedules?(options: OptionValues<T>, horizon: Horizon): Record<string, Schedule>;
   /**
    * One step's loss. views[i] [b, h, w, 3], normalised. Runs inside the trace and inside `withContext({ training: true, key })`;
-   * may assign state (a queue, a centre, a momentum encoder that moves before it is used).
+   * may assign state (a queue, a centre, a momentum encoder that moves before it is used). A batch that is cut into micro-batches
+   * is several such steps: its images are told apart within a micro-batch only.
    */
   loss(parts: P, views: readonly Tensor[], scalars: Scalars, options: OptionValues<T>): Losses;
   /** State that follows the weights, after the optimiser's step. */

@@ -19,9 +19,9 @@ export const dinoRecipes = {
     size: 96,
     epochs: 100,
     batch: 64,
-    // a larger momentum for a small batch (README), fewer prototypes and views for fewer images
-    options: { outputs: 4096, hidden: 512, bottleneck: 128, locals: 4, momentum: 0.9995, dropPath: 0 },
-    optimizer: adamw,
+    // a teacher that gets somewhere within a few thousand steps, fewer prototypes and views for fewer images
+    options: { outputs: 4096, hidden: 512, bottleneck: 128, locals: 4, momentum: 0.99, dropPath: 0 },
+    optimizer: { ...adamw, lr: 1e-3 },
     schedule,
     source: "this project; starts from dino-vits16-100",
     published: false,
@@ -33,7 +33,7 @@ export const dinoRecipes = {
     size: 32,
     epochs: 100,
     batch: 128,
-    options: { outputs: 4096, hidden: 512, bottleneck: 128, locals: 4, localSize: 16, momentum: 0.998, dropPath: 0 },
+    options: { outputs: 4096, hidden: 512, bottleneck: 128, locals: 4, localSize: 16, momentum: 0.99, dropPath: 0 },
     optimizer: { ...adamw, lr: 1e-3 },
     schedule: { ...schedule, weightDecayEnd: 0.04 },
     source: "this project; starts from dino-vits16-100",
