@@ -55,7 +55,7 @@ function tile(p: Matmul, index: u32, chunk: u32, top: u32, bottom: u32, left: u3
   const blocks = (end - begin + DEPTH - 1) / DEPTH, work = block(scratch);
   work.columns = columns;
   for (let i: u32 = 0; i < blocks; i++) {
-    const k0 = begin + (end - begin) * i / blocks, k1 = begin + (end - begin) * (i + 1) / blocks;
+    const k0 = begin + <u32>(<u64>(end - begin) * i / blocks), k1 = begin + <u32>(<u64>(end - begin) * (i + 1) / blocks);
     work.length = k1 - k0;
     work.accumulate = i > 0;
     placeB(p, b + <usize>k0 * p.bK, bottom - top, scratch);

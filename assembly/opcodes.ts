@@ -43,8 +43,10 @@ export const CONV = 66;
 export const CONV_WEIGHT_GRAD = 67;
 export const DEPTHWISE = 68;
 export const DEPTHWISE_WEIGHT_GRAD = 69;
-export const ATTENTION = 70;
-export const ATTENTION_GRAD = 71;
+export const WINOGRAD_WEIGHT = 70;
+export const WINOGRAD = 71;
+export const ATTENTION = 72;
+export const ATTENTION_GRAD = 73;
 
 // Instructions of elementwise programs.
 export const NEG = 0;

@@ -3,7 +3,7 @@
 // by a barrier. A kernel gets (arguments, this thread, how many threads, scratch): scratch is SCRATCH bytes of the thread's own.
 import { attention } from "./attention";
 import { attentionGrad } from "./attention-gradient";
-import { ARRIVED, FAILED, PASSED } from "./control";
+import { ABANDONED, ARRIVED, COMPLETE, FAILED, PASSED, UNKNOWN_COMMAND } from "./control";
 import { conv } from "./conv";
 import { convWeightGrad } from "./conv-weight";
 import { depthwise, depthwiseWeightGrad } from "./depthwise";
@@ -16,6 +16,7 @@ import { avgPool, avgPoolGrad, maxPool, maxPoolGrad } from "./pool";
 import { uniform } from "./random";
 import { argmax, argsort, reduceColumns, reduceRows, softmax, softmaxGrad } from "./reduce";
 import * as opcode from "./opcodes";
+import { winograd, winogradWeight } from "./winograd";
 
 /** Milliseconds since some moment. */
 // @ts-ignore: decorator
@@ -40,14 +41,14 @@ function barrier(control: usize, threads: u32): bool {
   return atomic.load<u32>(control + FAILED) == 0;
 }
 
-/** Walks a stream. False when another thread has failed. */
-export function run(stream: usize, thread: u32, threads: u32, scratch: usize, control: usize): bool {
+/** Walks a stream. COMPLETE, ABANDONED or UNKNOWN_COMMAND. */
+export function run(stream: usize, thread: u32, threads: u32, scratch: usize, control: usize): u32 {
   for (let at = stream, op = load<u32>(at); op != opcode.END; at += <usize>load<u32>(at, 4) << 2, op = load<u32>(at)) {
     const args = at + 8;
     switch (op) {
       case opcode.SKIP: break;
       case opcode.BARRIER:
-        if (!barrier(control, threads)) return false;
+        if (!barrier(control, threads)) return ABANDONED;
         break;
       case opcode.MARK:
         if (thread == 0) store<f64>(load<u32>(args), now());
@@ -82,11 +83,13 @@ export function run(stream: usize, thread: u32, threads: u32, scratch: usize, co
       case opcode.CONV_WEIGHT_GRAD: convWeightGrad(args, thread, threads, scratch); break;
       case opcode.DEPTHWISE: depthwise(args, thread, threads, scratch); break;
       case opcode.DEPTHWISE_WEIGHT_GRAD: depthwiseWeightGrad(args, thread, threads, scratch); break;
+      case opcode.WINOGRAD_WEIGHT: winogradWeight(args, thread, threads, scratch); break;
+      case opcode.WINOGRAD: winograd(args, thread, threads, scratch); break;
       case opcode.ATTENTION: attention(args, thread, threads, scratch); break;
       case opcode.ATTENTION_GRAD: attentionGrad(args, thread, threads, scratch); break;
       default:
-        unreachable();
+        return UNKNOWN_COMMAND;
     }
   }
-  return true;
+  return COMPLETE;
 }

@@ -71,9 +71,21 @@ const convolutions: [x: Shape, w: Shape, options: { stride?: number; padding?: n
   [[1, 8, 7, 16], [16, 3, 3, 1], { groups: 16, padding: 2, dilation: 2 }],
   [[1, 4, 4, 3], [6, 3, 3, 1], { groups: 3, padding: 1 }],
   [[3, 13, 12, 5], [18, 3, 3, 5], { padding: 1 }],
+  [[2, 17, 15, 20], [28, 3, 3, 20], { padding: 1 }], // from here on enough patches and channels for Winograd's transform
+  [[5, 11, 14, 32], [16, 3, 3, 32], {}],
+  [[9, 6, 5, 16], [36, 3, 3, 16], { padding: 2 }],
 ];
 products("conv2d and both of its gradients equal plain loops on every shape", async () => {
   for (const [x, w, options] of convolutions) await close("conv2d", (a, b) => a.conv2d(b, options), [x, w]);
+});
+
+products("an epilogue meets every pixel of a convolution", async () => {
+  const run: Run = (x, w, bias) => x.conv2d(w, { padding: 1 }).add(bias).gelu();
+  for (const x of [
+    [3, 5, 6, 20],
+    [7, 9, 11, 20],
+  ])
+    await close("epilogue", run, [x, [36, 3, 3, 20], [36]]);
 });
 
 const attentions: [heads: number, n: number, m: number, d: number][] = [

@@ -1,10 +1,11 @@
 // Convolutions and their gradients. 1 x 1 ones are matrix products; channels of their own (depthwise) have kernels of their own;
-// the rest are implicit products over taps.
+// 3 x 3 ones with stride 1 go through Winograd's transform; the rest are implicit products over taps.
 import { CONV, CONV_WEIGHT_GRAD, DEPTHWISE, DEPTHWISE_WEIGHT_GRAD, SUM_PARTS } from "../../../assembly/opcodes.ts";
 import type { Step } from "../../tape/program.ts";
 import type { Shape } from "../../tape/shape.ts";
 import type { Emitter } from "./emitter.ts";
 import { emitProduct, epilogue, tiling } from "./encode-matmul.ts";
+import { emitWinograd, servesWinograd } from "./encode-winograd.ts";
 
 /** Sizes of a convolution: image [n, h, w, c], weight [o, kh, kw, c / groups], result [n, oh, ow, o]. */
 interface Sizes {
@@ -32,6 +33,8 @@ const isPointwise = ({ kh, kw, stride, padding, groups }: Sizes) => kh * kw === 
 
 /** A filter a channel; their weights must fit into a thread's scratch. */
 const isDepthwise = ({ c, o, kh, kw, groups }: Sizes) => groups === c && c === o && c * kh * kw <= 2 ** 18;
+
+const is3x3 = (s: Sizes) => s.kh === 3 && s.kw === 3 && s.stride === 1 && s.dilation === 1 && s.groups === 1;
 
 /** A source pixel relative to the grid's, and its weights in bytes behind the first. */
 interface Tap {
@@ -130,6 +133,11 @@ function encodeConv(step: Step, out: Emitter): void {
     emitProduct({ m: s.n * s.h * s.w, n: s.o, k: s.c, a, b, c: out.address(step.outputs[0]), batch: [] }, step, out);
     return;
   }
+  if (is3x3(s) && servesWinograd(s.c, s.o, step.outputs[0].shape, s.padding)) {
+    const steps = { step: 4, columnStep: 36 * s.c, tapStep: 4 * s.c, firstTap: 0 };
+    emitWinograd({ source: x, weight, padding: s.padding, ...steps }, step, out);
+    return;
+  }
   // Without padding the places of one kernel row are one run of the image.
   const whole = s.padding === 0 && s.dilation === 1 && s.groups === 1 && !isDepthwise(s);
   const taps = forwardTaps(s).filter((_, i) => !whole || i % s.kw === 0);
@@ -159,6 +167,11 @@ function encodeInputGrad(step: Step, out: Emitter): void {
     const a = { address: out.address(g), row: 4 * s.o, column: 4, batch: [] };
     const b = { address: out.address(weight), row: 4 * s.c, column: 4, batch: [] };
     emitProduct({ m: s.n * s.h * s.w, n: s.c, k: s.o, a, b, c: out.address(step.outputs[0]), batch: [] }, step, out);
+    return;
+  }
+  if (is3x3(s) && servesWinograd(s.o, s.c, step.outputs[0].shape, 2 - s.padding)) {
+    const steps = { step: 36 * s.c, columnStep: 4, tapStep: -4 * s.c, firstTap: 32 * s.c };
+    emitWinograd({ source: g, weight, padding: 2 - s.padding, ...steps }, step, out);
     return;
   }
   const filter = (4 * s.kh * s.kw * s.c) / s.groups;

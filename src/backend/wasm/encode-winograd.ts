@@ -1,0 +1,70 @@
+// 3 x 3 convolutions with stride 1 by Winograd's F(2 x 2, 3 x 3): where it serves, and its blocks.
+import { WINOGRAD, WINOGRAD_WEIGHT } from "../../../assembly/opcodes.ts";
+import type { Step, View } from "../../tape/program.ts";
+import type { Shape } from "../../tape/shape.ts";
+import type { Emitter } from "./emitter.ts";
+import { epilogue } from "./encode-matmul.ts";
+
+const MOST_CHANNELS = 2048; // as in winograd.ts
+const MOST_PATCHES = 128; // of a block, as BLOCK_ROWS in gemm.ts
+const PATCH_BYTES = 2 ** 19; // transformed patches of a block: half of a usual second cache
+const FEWEST_PATCHES = 32; // of a block with many channels, so that the weight is not read too often
+const MOST_PATCH_BYTES = 2 ** 20; // what a thread's scratch has for them
+const PRODUCT_BYTES = 2 ** 18;
+
+/** A convolution as the transform sees it: 16 numbers a patch and channel. */
+export interface Winograd {
+  readonly source: View;
+  readonly weight: View;
+  readonly padding: number;
+  /** Steps of the weight in bytes: along source channels, along result channels, to the next tap, to the first one. */
+  readonly step: number;
+  readonly columnStep: number;
+  readonly tapStep: number;
+  readonly firstTap: number;
+}
+
+const patchesAcross = (outWidth: number) => Math.ceil(outWidth / 2);
+
+/**
+ * Whether the transform pays: enough channels on both sides, whole vectors, one row of patches in a thread's scratch, and patches
+ * enough to use the transformed weight, which is 16/9 of the weight and for 512 channels as large as a third cache.
+ */
+export function servesWinograd(length: number, columns: number, [images, height, width]: Shape, padding: number): boolean {
+  const fits = (n: number) => n % 4 === 0 && n >= 16 && n <= MOST_CHANNELS;
+  const across = patchesAcross(width);
+  const patches = images * Math.ceil(height / 2) * across;
+  const enough = length * columns >= 512 && patches >= (length * columns > 2 ** 16 ? 512 : 128);
+  return (
+    fits(length) &&
+    fits(columns) &&
+    enough &&
+    padding >= 0 &&
+    padding <= 2 &&
+    64 * across * length <= MOST_PATCH_BYTES &&
+    across <= MOST_PATCHES
+  );
+}
+
+/** Emits the transform of the weight and the convolution as a step. */
+export function emitWinograd({ source, weight, padding, step, columnStep, tapStep, firstTap }: Winograd, of: Step, out: Emitter): void {
+  const [images, height, width, length] = source.shape;
+  const result = of.outputs[0];
+  const [, outHeight, outWidth, columns] = result.shape;
+  const across = patchesAcross(outWidth);
+  const wanted = Math.max(FEWEST_PATCHES, PATCH_BYTES / (64 * length));
+  const patches = Math.min(MOST_PATCHES, wanted, MOST_PATCH_BYTES / (64 * length));
+  const rows = Math.max(1, Math.floor(patches / across));
+  const tileColumns = Math.max(16, Math.floor(PRODUCT_BYTES / (64 * rows * across) / 16) * 16);
+  const bytes = 64 * Math.ceil(columns / 16) * length * 16;
+  const start = out.temporary(bytes);
+  const transformed = { start, end: start + bytes };
+  out.emit(WINOGRAD_WEIGHT, { reads: [out.range(weight)], writes: [transformed] }, [
+    ...[out.address(weight), start, length, columns, step, columnStep, firstTap, tapStep],
+  ]);
+  const { program, reads, writes } = epilogue(of, out);
+  out.emit(WINOGRAD, { reads: [out.range(source), transformed, ...reads], writes: [out.range(result), ...writes] }, [
+    ...[out.address(source), start, out.address(result), images, height, width, outHeight, outWidth, padding],
+    ...[length, columns, rows, Math.min(512, tileColumns), program],
+  ]);
+}
