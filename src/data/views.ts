@@ -86,28 +86,36 @@ export const mocoV1Views = (size = 224): ViewSpec[] =>
 export const mocoV2Views = (size = 224): ViewSpec[] =>
   twice(pillow(size, [crop([0.2, 1]), jitter(0.8, 0.4, 0.4, 0.4, 0.1), grayscale, blur(0.5), flip]));
 
-export interface SimclrStrength {
+export interface SimclrChanges {
   strength?: number;
   blurred?: boolean;
   /** Share of the picture in a view. */
   scale?: Range;
+  /** Probability that a view loses its colours. */
+  grey?: number;
 }
 
 /**
  * SimCLR as PyTorch code does it (github.com/open-mmlab/mmselfsup, configs/selfsup/simclr). `strength` scales the jitter; small
  * pictures use 0.5 and no blur.
  */
-export const simclrViews = (size = 224, { strength = 1, blurred = size > 32, scale = [0.08, 1] }: SimclrStrength = {}): ViewSpec[] => {
+export const simclrViews = (
+  size = 224,
+  { strength = 1, blurred = size > 32, scale = [0.08, 1], grey = 0.2 }: SimclrChanges = {},
+): ViewSpec[] => {
   const color = jitter(0.8, 0.8 * strength, 0.8 * strength, 0.8 * strength, 0.2 * strength);
-  return twice(pillow(size, [crop(scale), flip, color, grayscale, ...(blurred ? [blur(0.5)] : [])]));
+  return twice(pillow(size, [crop(scale), flip, color, { ...grayscale, p: grey }, ...(blurred ? [blur(0.5)] : [])]));
 };
 
 /** SimCLR's own float pipeline, without normalisation. github.com/google-research/simclr, tf2/data_util.py. */
-export const simclrFloatViews = (size = 224, { strength = 1, blurred = size > 32, scale = [0.08, 1] }: SimclrStrength = {}): ViewSpec[] => {
+export const simclrFloatViews = (
+  size = 224,
+  { strength = 1, blurred = size > 32, scale = [0.08, 1], grey = 0.2 }: SimclrChanges = {},
+): ViewSpec[] => {
   const color = jitter(0.8, 0.8 * strength, 0.8 * strength, 0.8 * strength, 0.2 * strength);
   const kernel = 2 * Math.floor(Math.floor(size / 10) / 2) + 1;
   const blurs: Step[] = blurred ? [{ step: "blur", p: 0.5, sigma: [0.1, 2], kernel, batch: true }] : [];
-  return twice({ size, steps: [crop(scale, "bicubic"), flip, color, grayscale, ...blurs], arithmetic: "tensorflow" });
+  return twice({ size, steps: [crop(scale, "bicubic"), flip, color, { ...grayscale, p: grey }, ...blurs], arithmetic: "tensorflow" });
 };
 
 export interface MultiCrop {

@@ -30,6 +30,7 @@ export const simclr = method({
     ),
     crop: scale([0.08, 1], "Share of the image in a view"),
     strength: number(1, "Strength of the colour changes; 0.5 for CIFAR-10", { min: 0, max: 1 }),
+    grey: number(0.2, "Share of views that lose their colours", { min: 0, max: 1 }),
     blur: flag(true, "Blur half of the views; off for CIFAR-10"),
     pipeline: choice(
       "pillow",
@@ -38,8 +39,8 @@ export const simclr = method({
     ),
   },
 
-  views: ({ crop, strength, blur: blurred, pipeline }, size) =>
-    (pipeline === "pillow" ? simclrViews : simclrFloatViews)(size, { scale: crop, strength, blurred }),
+  views: ({ crop, strength, grey, blur: blurred, pipeline }, size) =>
+    (pipeline === "pillow" ? simclrViews : simclrFloatViews)(size, { scale: crop, strength, grey, blurred }),
   evaluationView: ({ pipeline }, size) => (pipeline === "pillow" ? evaluationView : simclrFloatEvaluationView)(size),
 
   build(backbone, { dim, layers, head, hidden }) {
