@@ -1,21 +1,28 @@
 // Batch and layer normalisation and their gradients. Rows are everything but the last axis, c channels. The last vector of a row
 // may read beyond it; what is not the row's own is never stored or summed.
-import { BAND, reduceBand, reduceRow } from "./reduce";
+import { BAND, reduceRow } from "./reduce";
 import { first, hsum, madd, share, storeFirst, storeTail } from "./simd";
 
-/** Sums of squared deviations from `mean` over `count` rows, for `width` bytes of channels. */
-function squares(x: usize, mean: usize, to: usize, count: u32, stride: usize, width: usize): void {
+// @ts-ignore: decorator
+@inline
+function addDeviation(square: bool, sum: v128, x: v128, center: v128): v128 {
+  const apart = f32x4.sub(x, center);
+  return square ? madd(apart, apart, sum) : f32x4.add(sum, apart);
+}
+
+/** Sums of deviations from a center, or of their squares, over `count` rows, for `width` bytes of channels. */
+// @ts-ignore: decorator
+@inline
+function deviations(square: bool, x: usize, center: usize, to: usize, count: u32, stride: usize, width: usize): void {
   let i: usize = 0;
   for (; i + 64 <= width; i += 64) {
-    const m0 = v128.load(mean + i), m1 = v128.load(mean + i, 16), m2 = v128.load(mean + i, 32), m3 = v128.load(mean + i, 48);
+    const m0 = v128.load(center + i), m1 = v128.load(center + i, 16), m2 = v128.load(center + i, 32), m3 = v128.load(center + i, 48);
     let a = f32x4.splat(0), b = a, c = a, d = a, at = x + i;
     for (let r: u32 = 0; r < count; r++, at += stride) {
-      const p = f32x4.sub(v128.load(at), m0), q = f32x4.sub(v128.load(at, 16), m1);
-      const s = f32x4.sub(v128.load(at, 32), m2), t = f32x4.sub(v128.load(at, 48), m3);
-      a = madd(p, p, a);
-      b = madd(q, q, b);
-      c = madd(s, s, c);
-      d = madd(t, t, d);
+      a = addDeviation(square, a, v128.load(at), m0);
+      b = addDeviation(square, b, v128.load(at, 16), m1);
+      c = addDeviation(square, c, v128.load(at, 32), m2);
+      d = addDeviation(square, d, v128.load(at, 48), m3);
     }
     v128.store(to + i, a);
     v128.store(to + i, b, 16);
@@ -23,12 +30,9 @@ function squares(x: usize, mean: usize, to: usize, count: u32, stride: usize, wi
     v128.store(to + i, d, 48);
   }
   for (; i < width; i += 16) {
-    const m = v128.load(mean + i);
+    const m = v128.load(center + i);
     let a = f32x4.splat(0), at = x + i;
-    for (let r: u32 = 0; r < count; r++, at += stride) {
-      const p = f32x4.sub(v128.load(at), m);
-      a = madd(p, p, a);
-    }
+    for (let r: u32 = 0; r < count; r++, at += stride) a = addDeviation(square, a, v128.load(at), m);
     storeTail(to + i, a, width - i);
   }
 }
@@ -44,7 +48,10 @@ class BatchNormParts {
   part: u32;
 }
 
-/** Mean and sum of squared deviations of each channel within each part of the rows: the second pass finds the part in cache. */
+/**
+ * Mean and sum of squared deviations of each channel within each part of the rows: the second pass finds the part in cache. The
+ * mean is summed as deviations from the part's first row, so that large means cost no digits.
+ */
 export function batchNormParts(args: usize, thread: u32, threads: u32, scratch: usize): void {
   const p = changetype<BatchNormParts>(args), bytes = p.c << 2, bands = (bytes + BAND - 1) / BAND, parts = (p.rows + p.part - 1) / p.part;
   const end = share(parts * bands, thread + 1, threads);
@@ -52,9 +59,9 @@ export function batchNormParts(args: usize, thread: u32, threads: u32, scratch: 
     const band = (at % bands) * BAND, which = at / bands, row = which * p.part;
     const count = min(p.part, p.rows - row), width = min(BAND, bytes - band), place = which * bytes + band;
     const from = p.x + row * bytes + band, mean = p.means + place, scale: f32 = 1 / <f32>count;
-    reduceBand(false, from, mean, count, bytes, width);
-    for (let i: usize = 0; i < width; i += 4) store<f32>(mean + i, load<f32>(mean + i) * scale);
-    squares(from, mean, p.squares + place, count, bytes, width);
+    deviations(false, from, from, mean, count, bytes, width);
+    for (let i: usize = 0; i < width; i += 4) store<f32>(mean + i, load<f32>(from + i) + load<f32>(mean + i) * scale);
+    deviations(true, from, mean, p.squares + place, count, bytes, width);
   }
 }
 
@@ -74,11 +81,13 @@ export function batchNormStatistics(args: usize, thread: u32, threads: u32, scra
   const p = changetype<BatchNormStatistics>(args), parts = (p.rows + p.part - 1) / p.part, bytes = p.c << 2;
   const scale = f32x4.splat(1 / <f32>p.rows), vectors = (p.c + 3) >> 2, end = share(vectors, thread + 1, threads) << 4;
   for (let i = share(vectors, thread, threads) << 4; i < end; i += 16) {
+    const center = v128.load(p.means + i);
     let mean = f32x4.splat(0), square = mean;
-    for (let part: u32 = 0; part < parts; part++) {
-      mean = madd(v128.load(p.means + part * bytes + i), f32x4.splat(<f32>min(p.part, p.rows - part * p.part)), mean);
+    for (let part: u32 = 1; part < parts; part++) {
+      const apart = f32x4.sub(v128.load(p.means + part * bytes + i), center);
+      mean = madd(apart, f32x4.splat(<f32>min(p.part, p.rows - part * p.part)), mean);
     }
-    mean = f32x4.mul(mean, scale);
+    mean = madd(mean, scale, center);
     for (let part: u32 = 0; part < parts; part++) {
       const apart = f32x4.sub(v128.load(p.means + part * bytes + i), mean);
       square = f32x4.add(square, v128.load(p.squares + part * bytes + i));

@@ -85,7 +85,7 @@ function reduceWide(maximum: bool, from: usize, to: usize, count: u32, stride: u
 /** The same for columns [0, width): 32 at a time, then four, then one. */
 // @ts-ignore: decorator
 @inline
-export function reduceBand(maximum: bool, from: usize, to: usize, count: u32, stride: usize, width: usize): void {
+function reduceBand(maximum: bool, from: usize, to: usize, count: u32, stride: usize, width: usize): void {
   let i: usize = 0;
   for (; i + 128 <= width; i += 128) reduceWide(maximum, from + i, to + i, count, stride);
   for (; i + 16 <= width; i += 16) {

@@ -3,6 +3,7 @@ import * as assert from "uvu/assert";
 import type { WasmExecutable } from "../../src/backend/wasm/executable.ts";
 import { WasmBackend } from "../../src/backend/wasm.ts";
 import { apply1 } from "../../src/tape/op.ts";
+import { batchNorm } from "../../src/tape/ops/normalize.ts";
 import type { Elementwise, Instruction, Step, View } from "../../src/tape/program.ts";
 import type { Shape } from "../../src/tape/shape.ts";
 import { Parameter, type Tensor } from "../../src/tape/tensor.ts";
@@ -156,6 +157,28 @@ async function overwrite(n: number): Promise<void> {
 
 wasm("a chain may write over its own input while it still reads it", async () => {
   for (const n of [1, 13, 64, 1000, 1024, 1600]) await overwrite(n);
+});
+
+wasm("batch statistics stay accurate where the mean is a thousand deviations", async () => {
+  const x = anyNumbers(1500, 37);
+  for (const [i, v] of x.data.entries()) x.data[i] = 1000 + v;
+  const [scale, shift] = [make([{ shape: [37], role: "scale" }], "scale")[0], make([{ shape: [37], role: "bias" }], "bias")[0]];
+  const run = (t: Tensor, gamma: Tensor, beta: Tensor) => Object.values(batchNorm(t, gamma, beta, 1e-5));
+  const expected = await outputsOf(run, [x, scale, shift], reference);
+  for (const backend of [one, relaxed]) {
+    const got = await outputsOf(run, [x, scale, shift], backend);
+    for (const [i, host] of got.entries()) assert.ok(difference(host, expected[i]) < 5e-5, `result ${i}: ${difference(host, expected[i])}`);
+  }
+});
+
+wasm("long sums keep their precision", async () => {
+  const x = anyNumbers(1, 3_000_017);
+  for (const [i, v] of x.data.entries()) x.data[i] = 1 + 0.1 * v;
+  const [expected] = await outputsOf((t) => t.sum(), [x], reference);
+  for (const backend of [one, three, relaxed]) {
+    const [got] = await outputsOf((t) => t.sum(), [x], backend);
+    assert.ok(difference(got, expected) < 1e-6, `${got.data[0]}, expected ${expected.data[0]}`);
+  }
 });
 
 /** Results of steps of several kinds whose buffers begin at an offset of the arena, in floats. */
