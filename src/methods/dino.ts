@@ -9,45 +9,15 @@
 import { dinoViews, evaluationView } from "../data/views.ts";
 import type { Backbone } from "../models/backbone.ts";
 import { ema } from "../nn/ema.ts";
-import { Buffer, Module } from "../nn/module.ts";
+import { Buffer } from "../nn/module.ts";
 import { cosine, perEpoch, ramp } from "../nn/optim/schedule.ts";
-import { concat } from "../tape/ops/move.ts";
 import { softCrossEntropy } from "../tape/ops/reduce.ts";
 import type { Parameter, Tensor } from "../tape/tensor.ts";
 import { assign } from "../tape/trace.ts";
 import { DinoHead } from "./heads.ts";
 import { method } from "./method.ts";
+import { MultiCrop } from "./multi-crop.ts";
 import { flag, number, scale, whole } from "./options.ts";
-
-/** A backbone and a head for views of several sizes: neighbours of one size go through the backbone together. */
-export class MultiCrop extends Module {
-  backbone: Backbone;
-  head: DinoHead;
-
-  constructor(backbone: Backbone, head: DinoHead) {
-    super();
-    this.backbone = backbone;
-    this.head = head;
-  }
-
-  /** Views of b images -> [views b, features], all images of the first view first. */
-  features(views: readonly Tensor[]): Tensor {
-    const sizes: Tensor[][] = [];
-    for (const [i, view] of views.entries()) {
-      if (i > 0 && view.shape[2] === views[i - 1].shape[2]) sizes[sizes.length - 1].push(view);
-      else sizes.push([view]);
-    }
-    return concat(
-      sizes.map((same) => this.backbone.forward(concat(same, 0))),
-      0,
-    );
-  }
-
-  /** -> [views b, out] */
-  forward(views: readonly Tensor[]): Tensor {
-    return this.head.forward(this.features(views));
-  }
-}
 
 /**
  * Each view of the student predicts what the teacher says of the other global views. DINOLoss of main_dino.py.

@@ -8,14 +8,12 @@
 //   queue = [queue, k] without its oldest      after the loss
 
 import { evaluationView, mocoV1Views, mocoV2Views } from "../data/views.ts";
-import type { Backbone } from "../models/backbone.ts";
 import { ema } from "../nn/ema.ts";
-import { Buffer, randomStream } from "../nn/module.ts";
+import { Buffer } from "../nn/module.ts";
 import { constant, cosine } from "../nn/optim/schedule.ts";
 import { concat } from "../tape/ops/move.ts";
-import { uniform } from "../tape/ops/random.ts";
-import type { Tensor } from "../tape/tensor.ts";
 import { accuracy, infoNce } from "./contrastive.ts";
+import { inGroups, shuffled } from "./groups.ts";
 import { reluMlp, WithHead } from "./heads.ts";
 import { method } from "./method.ts";
 import { choice, flag, number, whole } from "./options.ts";
@@ -68,21 +66,11 @@ export const moco = method({
     const keys = (symmetric ? [x2, x1] : [x2]).map((x) => shuffled(encoder_k, x, groups).normalize().stopGradient());
     const past = symmetric ? queue.split(0, 2).map((part) => part.reshape(queue.shape.slice(1))) : [queue];
     const sides = h.map((features, i) => infoNce(encoder_q.head.forward(features).normalize(), keys[i], past[i], temperature));
-    enqueue(
-      queue,
-      queue_ptr,
-      symmetric
-        ? concat(
-            keys.map((k) => k.reshape([1, ...k.shape])),
-            0,
-          )
-        : keys[0],
-    );
+    const stacked = keys.map((k) => k.reshape([1, ...k.shape]));
+    enqueue(queue, queue_ptr, symmetric ? concat(stacked, 0) : keys[0]);
+    const losses = sides.map(({ loss }) => loss);
     return {
-      loss: sides
-        .map(({ loss }) => loss)
-        .reduce((a, b) => a.add(b))
-        .div(sides.length),
+      loss: losses.reduce((a, b) => a.add(b)).div(losses.length),
       accuracy: accuracy(sides[0].logits, 0), // 1 / (queue + 1) by chance
       embedding: h[0].stopGradient(),
     };
@@ -90,27 +78,3 @@ export const moco = method({
 
   encoder: ({ encoder_q }) => encoder_q.backbone,
 });
-
-/** Encodes equal parts of a batch by themselves. */
-function inGroups(encoder: Pick<Backbone, "forward">, x: Tensor, groups: number): Tensor {
-  if (x.shape[0] % groups || x.shape[0] < 2 * groups) {
-    throw new RangeError(
-      `Cannot cut a batch of ${x.shape[0]} into ${groups} groups: expected a multiple of ${groups}, of 2 images a group or more; the option "groups" changes it`,
-    );
-  }
-  return concat(
-    x.split(0, groups).map((part) => encoder.forward(part)),
-    0,
-  );
-}
-
-/**
- * The same with images drawn into the groups at random, so that a key's batch statistics do not tell which query it belongs to:
- * "shuffling BN", section 3.3.
- */
-function shuffled(encoder: Pick<Backbone, "forward">, x: Tensor, groups: number): Tensor {
-  if (groups === 1) return inGroups(encoder, x, 1);
-  const { key, stream } = randomStream();
-  const order = uniform(key, stream, [x.shape[0]]).argsort();
-  return inGroups(encoder, x.gather(order), groups).gather(order.argsort());
-}

@@ -1,5 +1,6 @@
 // Kind of MAE: the masked autoencoder with a given noise, its losses and all gradients.
-import { MaskedAutoencoder, maskedError, pixelTargets } from "../../src/methods/mae.ts";
+import { MaskedAutoencoder } from "../../src/methods/autoencoder.ts";
+import { maskedError, pixelTargets } from "../../src/methods/mae.ts";
 import { randomMasking } from "../../src/methods/masking.ts";
 import { ViT } from "../../src/models/vit.ts";
 import { official } from "../../src/nn/module.ts";

@@ -1,8 +1,9 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { openBackend } from "../../src/backend/open.ts";
-import { dino, dinoLoss, MultiCrop } from "../../src/methods/dino.ts";
+import { dino, dinoLoss } from "../../src/methods/dino.ts";
 import { DinoHead } from "../../src/methods/heads.ts";
+import { MultiCrop } from "../../src/methods/multi-crop.ts";
 import { resolveOptions } from "../../src/methods/options.ts";
 import { namedParameters, withContext } from "../../src/nn/module.ts";
 import type { Parameter, Tensor } from "../../src/tape/tensor.ts";

@@ -1,7 +1,8 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { openBackend } from "../../src/backend/open.ts";
-import { MaskedAutoencoder, mae, maskedError, pixelTargets } from "../../src/methods/mae.ts";
+import { MaskedAutoencoder } from "../../src/methods/autoencoder.ts";
+import { mae, maskedError, pixelTargets } from "../../src/methods/mae.ts";
 import { patchify, randomMasking } from "../../src/methods/masking.ts";
 import { resolveOptions } from "../../src/methods/options.ts";
 import { namedParameters } from "../../src/nn/module.ts";
