@@ -49,6 +49,28 @@ test("the mean over all anchors of two views is half of the official loss", asyn
   close(item(both[1]), item(both[0]) / 2);
 });
 
+test("with three views, both others of an image share the logarithm", async () => {
+  const [views, n, d, tau] = [3, 2, 4, 0.5];
+  const z = fill("z", [views * n, d], "input");
+  const loss = await compile((x: Tensor) => multiViewNtXent(x.normalize(), views, tau).loss, reference)(z);
+  const row = (i: number) => [...z.data.slice(i * d, (i + 1) * d)];
+  const cosine = (a: number[], b: number[]) => a.reduce((sum, x, k) => sum + x * b[k], 0) / Math.hypot(...a) / Math.hypot(...b);
+  const all = [0, 1, 2, 3, 4, 5];
+  const sum = (i: number, others: number[]) => others.reduce((total, j) => total + Math.exp(cosine(row(i), row(j)) / tau), 0);
+  const losses = all.map((i) => {
+    const others = all.filter((j) => j !== i);
+    return -Math.log(
+      sum(
+        i,
+        others.filter((j) => j % n === i % n),
+      ) / sum(i, others),
+    );
+  });
+  close(item(loss), losses.reduce((a, b) => a + b) / 6);
+  const error = await compile((x: Tensor) => multiViewNtXent(x, 4, tau).loss, reference)(z).catch((e) => e);
+  assert.match(error.message, /^Cannot contrast 6 rows: expected 4 views/);
+});
+
 test("workers with all rows as candidates together lose what one worker loses", async () => {
   const views = [fill("z1", [6, 7], "input"), fill("z2", [6, 7], "input")] as const;
   const [whole, ...parts] = await compile((a: Tensor, b: Tensor) => {
