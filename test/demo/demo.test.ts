@@ -17,7 +17,7 @@ test.after(() => rmSync(temporary, { recursive: true, force: true }));
 test("it trains, searches by pixels and by features, and shows both in the report", async () => {
   const folder = join(temporary, "whole");
   const result = await demo({ folder, epochs: 1, threads: 1 }, drawings, originals);
-  assert.is(result.run.step, 2);
+  assert.is(result.run.step, 4); // batches of 32
   for (const found of [result.pixels, result.learned]) {
     assert.ok(found && found.top1 <= found.top5);
     assert.ok(found.top1 > (3 * 100) / few.length, "found by chance");
