@@ -25,12 +25,15 @@ export interface WasmOptions {
 
 /** What a backend has chosen and why, for people. */
 export interface Description {
-  threads: number;
-  build: Build;
-  revectorized: boolean;
-  why: string;
-  memoryUsed: number;
-  memoryLargest: number;
+  readonly threads: number;
+  readonly build: Build;
+  /** Whether V8 joins vectors into 256 bits. */
+  readonly revectorized: boolean;
+  readonly why: string;
+  /** Bytes in use. */
+  readonly memoryUsed: number;
+  /** Bytes of the largest program that would still fit. */
+  readonly memoryLargest: number;
 }
 
 /** Runs programs on N threads; the calling thread only waits. Results do not depend on N. */
@@ -94,8 +97,10 @@ export class WasmBackend implements Backend {
   #fail(reason: string): void {
     this.#broken ??= new Error(`Cannot go on with the wasm backend: ${reason}`);
     Atomics.store(this.#control, FAILED / 4, 1);
-    Atomics.add(this.#control, PASSED / 4, 1);
-    Atomics.notify(this.#control, PASSED / 4);
+    for (const word of [PASSED / 4, FINISHED / 4]) {
+      Atomics.add(this.#control, word, 1);
+      Atomics.notify(this.#control, word);
+    }
     this.#failure.reject(this.#broken);
   }
 
@@ -133,9 +138,8 @@ export class WasmBackend implements Backend {
     try {
       Atomics.add(control, RUNS / 4, 1);
       Atomics.notify(control, RUNS / 4);
-      const wait = Atomics.waitAsync(control, FINISHED / 4, finished);
-      await Promise.race([wait.value, this.#failure.promise]);
-      if (Atomics.load(control, FAILED / 4)) await this.#failure.promise;
+      await Atomics.waitAsync(control, FINISHED / 4, finished).value;
+      if (Atomics.load(control, FAILED / 4)) await this.#failure.promise; // the reason may still be on its way
     } finally {
       this.#hold(false);
     }
