@@ -2,6 +2,10 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { BARRIER, END, SKIP } from "../../assembly/opcodes.ts";
 import { Emitter, type Range } from "../../src/backend/wasm/emitter.ts";
+import { encoders } from "../../src/backend/wasm/encoders.ts";
+import type { Step, View } from "../../src/tape/program.ts";
+import type { Shape } from "../../src/tape/shape.ts";
+import { contiguous } from "../../src/tape/view.ts";
 
 const emitter = () => new Emitter({ stream: 4096, temporaries: 2 ** 20, address: (buffer) => 1024 * buffer.id });
 
@@ -61,6 +65,30 @@ test("words that commands refer to are where their address says", () => {
 test("float32 arguments are stored as their bits", () => {
   assert.is(emitter().f32(1), 0x3f800000);
   assert.is(emitter().f32(-0), 0x80000000);
+});
+
+test("every step waits for what it reads, though its commands write one output in parts", () => {
+  const at = (id: number, shape: Shape): View => contiguous({ id, size: 64, kind: "arena" }, shape);
+  const [x, y] = [at(1, [2, 3]), at(9, [9, 9])];
+  const cases: [string, View[], View, Step["attrs"]][] = [
+    ["concat", [at(2, [2, 2]), x], at(5, [2, 5]), { axis: 1 }],
+    ["pad", [x], at(5, [4, 5]), { before: [1, 1], after: [1, 1], value: 0 }],
+    ["sum", [x], at(5, [2, 1]), { axes: [1] }],
+    ["batchNorm", [x, at(2, [3]), at(3, [3])], at(5, [2, 3]), { eps: 0.1 }],
+  ];
+  for (const [op, inputs, output, attrs] of cases) {
+    const out = emitter();
+    const outputs = [output, at(6, [3]), at(7, [3])];
+    const run = (step: Omit<Step, "label">) => encoders[step.op]({ ...step, label: op }, out);
+    run({ op: "copy", inputs: [at(8, x.shape)], outputs: [x], attrs: {} }); // writes what the step reads, in a concat last
+    const before = opcodes(out.finish()).length - 1;
+    run({ op, inputs, outputs, attrs });
+    const after = opcodes(out.finish()).length - 1;
+    run({ op: "copy", inputs: [{ ...output, shape: [1], strides: [1] }], outputs: [{ ...y, shape: [1], strides: [1] }], attrs: {} });
+    const all = opcodes(out.finish());
+    assert.ok(all.slice(before, after).includes(BARRIER), `${op} waits for its input`);
+    assert.is(all[after], BARRIER, `the reader waits for ${op}`);
+  }
 });
 
 test.run();
