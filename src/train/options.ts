@@ -34,11 +34,13 @@ export interface RunOptions {
   readonly seed: number;
 }
 
-/** How a run is carried out. Nothing here changes the weights. */
+/** How a run is carried out. Nothing here changes what is learned; of all this only `build` shows in the bits. */
 export interface RunSettings {
   /** Threads of the backend; all cores by default. */
   readonly threads?: number;
   readonly backend: "auto" | "wasm" | "reference";
+  /** Build of the wasm kernels: the faster one by default. Builds round differently, so a run keeps the one that it began with. */
+  readonly build?: "plain" | "relaxed";
   /** Steps between lines of `metrics.jsonl`. */
   readonly logEvery: number;
   /** Steps between health measurements; 0 = never. */

@@ -3,6 +3,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Backend } from "../backend/backend.ts";
 import { openBackend } from "../backend/open.ts";
+import { WasmBackend } from "../backend/wasm.ts";
 import { CheckpointError } from "../checkpoint/safetensors.ts";
 import { openImages } from "../data/open.ts";
 import type { ImageSource } from "../data/source.ts";
@@ -54,7 +55,9 @@ export async function train(
   const result = await withBackend(settings, async (backend) => {
     const { step, arenaBytes } = await fittingStep(learner, options, backend);
     const data = { fingerprint: source.fingerprint, images: source.length, classes: source.classes ?? [] };
-    const record = { version: 1, options, settings, versions: versions(), data, startedAt: new Date().toISOString() } as const;
+    const build = backend instanceof WasmBackend ? backend.describe().build : undefined;
+    const began = { versions: versions(), startedAt: new Date().toISOString() };
+    const record = { version: 1, options, settings: { ...settings, build }, data, ...began } as const;
     const folder = await RunFolder.create(run, record, { force });
     const pace = await beginPace(options, source, async () => {
       const secondsPerStep = await timeStep(step, learner, options, backend);
@@ -112,8 +115,8 @@ async function withReport(
   }
 }
 
-async function withBackend<T>({ backend: name, threads }: RunSettings, f: (backend: Backend) => Promise<T>): Promise<T> {
-  const backend = await openBackend({ backend: name, threads });
+async function withBackend<T>({ backend: name, threads, build }: RunSettings, f: (backend: Backend) => Promise<T>): Promise<T> {
+  const backend = await openBackend({ backend: name, threads, build });
   try {
     return await f(backend);
   } finally {

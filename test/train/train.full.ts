@@ -42,7 +42,7 @@ for (const [method, more] of [
     const images = join(root, "images");
     await pictureFolder(images, 8);
     const request = { method, images, steps: 24, seed: 5, ...more } as RunRequest;
-    const settings = { threads: 1, checkpointSeconds: 0.05, knnEvery: -1, healthEvery: 6, report: false };
+    const settings = { threads: 1, checkpointSeconds: 0.05, knnEvery: -1, healthEvery: 6, report: false, build: "plain" as const };
     await train(request, { run: join(root, "whole"), settings });
     const run = join(root, "killed");
     await killed(["train", run, JSON.stringify(request), JSON.stringify(settings)], 2);

@@ -7,13 +7,14 @@ import * as assert from "uvu/assert";
 import { newestCheckpoint } from "../../src/evaluate/checkpoints.ts";
 import type { RunEvent } from "../../src/train/events.ts";
 import type { RunRequest, RunSettings } from "../../src/train/options.ts";
-import type { Metric } from "../../src/train/run.ts";
+import { type Metric, RunFolder } from "../../src/train/run.ts";
 import { resume, type TrainOptions, train } from "../../src/train/train.ts";
 import { pictureFolder, pictures } from "./pictures.ts";
 
 const request: RunRequest = { method: "simclr", images: "", backbone: "resnet18-cifar-w0.25", size: 8, batch: 6, steps: 10, seed: 3 };
 const settings: Partial<RunSettings> = {
   threads: 1,
+  build: "plain",
   logEvery: 1,
   healthEvery: 0,
   knnEvery: -1,
@@ -94,6 +95,19 @@ runs("the signal ends a run after its step, with a checkpoint that resumes to th
   assert.equal([result.step, result.stopped, (await newestCheckpoint(stopped)).step], [6, true, 6]);
   await resume(stopped, { source, settings: { threads: 2 } });
   assert.ok((await bytes(whole)) === (await bytes(stopped)));
+});
+
+runs("a run keeps the kernels that it began with, and says which", async ({ root }) => {
+  const [whole, stopped] = [join(root, "whole"), join(root, "stopped")];
+  await go(whole, { steps: 4 }, { settings: { build: "relaxed" } });
+  const stop = new AbortController();
+  const onEvent = (event: RunEvent) => event.type === "step" && event.step === 2 && stop.abort();
+  await go(stopped, { steps: 4 }, { settings: { build: "relaxed" }, signal: stop.signal, onEvent });
+  await resume(stopped, { source });
+  assert.is((await RunFolder.open(stopped)).record.settings.build, "relaxed");
+  assert.ok((await bytes(whole)) === (await bytes(stopped)));
+  await go(join(root, "any"), { steps: 1 }, { settings: { build: undefined } });
+  assert.match((await RunFolder.open(join(root, "any"))).record.settings.build ?? "", /^(plain|relaxed)$/);
 });
 
 runs("a loss that is not finite ends the run, names step and parameter, and leaves the last good checkpoint", async ({ root }) => {
