@@ -45,8 +45,10 @@ export const DEPTHWISE = 68;
 export const DEPTHWISE_WEIGHT_GRAD = 69;
 export const WINOGRAD_WEIGHT = 70;
 export const WINOGRAD = 71;
-export const ATTENTION = 72;
-export const ATTENTION_GRAD = 73;
+export const WINOGRAD_GRAD = 72;
+export const WINOGRAD_GRAD_WEIGHT = 73;
+export const ATTENTION = 74;
+export const ATTENTION_GRAD = 75;
 
 // Instructions of elementwise programs.
 export const NEG = 0;

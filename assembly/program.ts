@@ -17,6 +17,7 @@ import { uniform } from "./random";
 import { argmax, argsort, reduceColumns, reduceRows, softmax, softmaxGrad } from "./reduce";
 import * as opcode from "./opcodes";
 import { winograd, winogradWeight } from "./winograd";
+import { winogradGrad, winogradGradWeight } from "./winograd-gradient";
 
 /** Milliseconds since some moment. */
 // @ts-ignore: decorator
@@ -85,6 +86,8 @@ export function run(stream: usize, thread: u32, threads: u32, scratch: usize, co
       case opcode.DEPTHWISE_WEIGHT_GRAD: depthwiseWeightGrad(args, thread, threads, scratch); break;
       case opcode.WINOGRAD_WEIGHT: winogradWeight(args, thread, threads, scratch); break;
       case opcode.WINOGRAD: winograd(args, thread, threads, scratch); break;
+      case opcode.WINOGRAD_GRAD: winogradGrad(args, thread, threads, scratch); break;
+      case opcode.WINOGRAD_GRAD_WEIGHT: winogradGradWeight(args, thread, threads, scratch); break;
       case opcode.ATTENTION: attention(args, thread, threads, scratch); break;
       case opcode.ATTENTION_GRAD: attentionGrad(args, thread, threads, scratch); break;
       default:

@@ -8,24 +8,30 @@
 import { elementwiseTile } from "./elementwise";
 import { block, DEPTH, multiply, PACKED_A, PANEL, placeRows } from "./gemm";
 
-/** Arguments of the command. Steps are in bytes; pixels have no gaps. */
+/** Patches of an image, and the pixels on the other side that each of them stands for. Steps are in bytes; pixels have no gaps. */
 @unmanaged
-class Winograd {
+export class Patches {
   source: u32;
-  /** G w G^T as [16][panel][length][16 columns]. */
-  weight: u32;
-  out: u32;
-  images: u32;
   height: u32;
   width: u32;
+  /** Channels of the source, and on the other side; multiples of 4. */
+  length: u32;
+  columns: u32;
+  images: u32;
   outHeight: u32;
   outWidth: u32;
   padding: u32;
-  /** Channels of the source and of the result, multiples of 4. */
-  length: u32;
-  columns: u32;
-  /** Rows of patches in a block, columns of a product. */
+  /** Rows of patches in a block. */
   rows: u32;
+}
+
+/** Arguments of the command. */
+@unmanaged
+class Winograd extends Patches {
+  /** G w G^T as [16][panel][length][16 columns]. */
+  weight: u32;
+  out: u32;
+  /** Columns of a product. */
   tileColumns: u32;
   /** 0, or a fused program for finished pixels. */
   epilogue: u32;
@@ -33,12 +39,14 @@ class Winograd {
 
 // Scratch, from where the tables of gemm.ts end: four addresses, a 4 x 4 of vectors between two passes, zeros for pixels outside of
 // the image, room for pixels that nobody wants, then v and m.
-const POINTS: usize = PACKED_A;
-const STAGE: usize = POINTS + 64;
-const ZEROS: usize = STAGE + 256;
-const MOST_CHANNELS: usize = 2048;
+export const POINTS: usize = PACKED_A;
+export const STAGE: usize = POINTS + 64;
+export const ZEROS: usize = STAGE + 256;
+export const MOST_CHANNELS: usize = 2048;
 const DROPPED: usize = ZEROS + 4 * MOST_CHANNELS;
-const PATCHES: usize = DROPPED + 4 * MOST_CHANNELS;
+export const PATCHES: usize = DROPPED + 4 * MOST_CHANNELS;
+/** Bytes between the places of a patch: without them all 16 would fall into one set of the cache. */
+export const APART: usize = 64;
 
 export function winograd(args: usize, thread: u32, threads: u32, scratch: usize): void {
   const p = changetype<Winograd>(args), rows = p.images * ((p.outHeight + 1) >> 1);
@@ -48,21 +56,27 @@ export function winograd(args: usize, thread: u32, threads: u32, scratch: usize)
 
 /** Rows [begin, end) of patches, counted through all images. */
 function patchRows(p: Winograd, begin: u32, end: u32, scratch: usize): void {
-  const across = (p.outWidth + 1) >> 1, patches = (end - begin) * across, place = <usize>(patches * p.length) << 2;
+  const across = (p.outWidth + 1) >> 1, patches = (end - begin) * across, place = (<usize>(patches * p.length) << 2) + APART;
   const products = scratch + PATCHES + (place << 4);
-  for (let i: u32 = 0; i < patches; i++) {
-    patchPoints(p, begin + i / across, i % across, scratch);
-    transformPatch(scratch, p.length, scratch + PATCHES + (<usize>(i * p.length) << 2), place);
+  let v = scratch + PATCHES;
+  for (let row = begin; row < end; row++) {
+    for (let column: u32 = 0; column < across; column++, v += <usize>p.length << 2) {
+      patchPoints(p, row, column, scratch);
+      transformPatch(scratch, 0, p.length, v, place, 64);
+    }
   }
   for (let left: u32 = 0; left < p.columns; left += p.tileColumns) {
-    const columns = min(p.tileColumns, p.columns - left), row = <usize>columns << 2;
+    const columns = min(p.tileColumns, p.columns - left), apart = (<usize>(patches * columns) << 2) + APART;
     multiplyPlaces(p, patches, left, columns, products, scratch);
-    for (let i: u32 = 0; i < patches; i++) {
-      outPoints(p, begin + i / across, i % across, left, scratch);
-      transformProducts(scratch, columns, products + i * row, patches * row);
+    let m = products;
+    for (let row = begin; row < end; row++) {
+      for (let column: u32 = 0; column < across; column++, m += <usize>columns << 2) {
+        pixelPoints(p, p.out, row, column, left, <u32>(scratch + DROPPED), scratch);
+        transformProducts(scratch, columns, m, apart);
+      }
     }
     if (p.epilogue) {
-      const rest = products + (<usize>patches * row << 4);
+      const rest = products + (apart << 4);
       elementwiseTile(p.epilogue, firstPixel(p, begin), firstPixel(p, end), left, left + columns, rest);
     }
   }
@@ -79,7 +93,8 @@ function multiplyPlaces(p: Winograd, patches: u32, left: u32, columns: u32, prod
   const work = block(scratch), length = p.length, panel = <usize>length << 6, panels = (p.columns + PANEL - 1) / PANEL;
   const blocks = (length + DEPTH - 1) / DEPTH, row = <usize>columns << 2;
   for (let place: u32 = 0; place < 16; place++) {
-    const v = scratch + PATCHES + (<usize>(place * patches * length) << 2), m = products + <usize>(place * patches) * row;
+    const v = scratch + PATCHES + <usize>place * ((<usize>(patches * length) << 2) + APART);
+    const m = products + <usize>place * (<usize>patches * row + APART);
     const weight = <usize>p.weight + <usize>(place * panels + left / PANEL) * panel;
     for (let i: u32 = 0; i < blocks; i++) {
       const begin = length * i / blocks, end = length * (i + 1) / blocks;
@@ -96,24 +111,28 @@ function multiplyPlaces(p: Winograd, patches: u32, left: u32, columns: u32, prod
   }
 }
 
-/** Addresses of the 16 source pixels of a patch. */
-function patchPoints(p: Winograd, row: u32, column: u32, scratch: usize): void {
+/** Addresses of the 16 source pixels of a patch: in the image, or among zeros. What lies above or to the left wraps to large numbers. */
+export function patchPoints(p: Patches, row: u32, column: u32, scratch: usize): void {
   const down = (p.outHeight + 1) >> 1, image = row / down, top = (row % down) * 2 - p.padding, left = column * 2 - p.padding;
-  for (let i: u32 = 0; i < 16; i++) {
-    const y = top + (i >> 2), x = left + (i & 3), inside = y < p.height && x < p.width; // beyond the top or the left they wrap
-    const pixel = p.source + (((image * p.height + y) * p.width + x) * p.length << 2);
-    store<u32>(scratch + POINTS + (<usize>i << 2), inside ? pixel : <u32>(scratch + ZEROS));
+  const pixel = p.length << 2, lanes = i32x4(0, 1, 2, 3), zeros = i32x4.splat(<i32>(scratch + ZEROS));
+  const inside = i32x4.lt_u(i32x4.add(i32x4.splat(left), lanes), i32x4.splat(p.width));
+  const first = p.source + ((image * p.height + top) * p.width + left) * pixel;
+  let line = i32x4.add(i32x4.splat(first), i32x4.mul(lanes, i32x4.splat(pixel)));
+  for (let i: u32 = 0; i < 4; i++) {
+    v128.store(scratch + POINTS + (<usize>i << 4), top + i < p.height ? v128.bitselect(line, zeros, inside) : zeros);
+    line = i32x4.add(line, i32x4.splat(p.width * pixel));
   }
 }
 
-/** Addresses of the four pixels that a patch gives, from channel `left` on. */
-function outPoints(p: Winograd, row: u32, column: u32, left: u32, scratch: usize): void {
-  const down = (p.outHeight + 1) >> 1, image = row / down;
-  for (let i: u32 = 0; i < 4; i++) {
-    const y = (row % down) * 2 + (i >> 1), x = column * 2 + (i & 1), inside = y < p.outHeight && x < p.outWidth;
-    const pixel = p.out + (((image * p.outHeight + y) * p.outWidth + x) * p.columns + left << 2);
-    store<u32>(scratch + POINTS + (<usize>i << 2), inside ? pixel : <u32>(scratch + DROPPED));
-  }
+/** Addresses of the four pixels of a patch on the other side, from channel `left` on; `outside` for those that are not there. */
+export function pixelPoints(p: Patches, first: u32, row: u32, column: u32, left: u32, outside: u32, scratch: usize): void {
+  const down = (p.outHeight + 1) >> 1, image = row / down, top = (row % down) * 2, pixel = p.columns << 2, line = p.outWidth * pixel;
+  const insideX = i32x4.lt_u(i32x4.add(i32x4.splat(column * 2), i32x4(0, 1, 0, 1)), i32x4.splat(p.outWidth));
+  const insideY = i32x4.lt_u(i32x4.add(i32x4.splat(top), i32x4(0, 0, 1, 1)), i32x4.splat(p.outHeight));
+  const at = first + ((image * p.outHeight + top) * p.outWidth + column * 2) * pixel + (left << 2);
+  const line1 = i32x4.mul(i32x4.splat(line), i32x4(0, 0, 1, 1)), pixel1 = i32x4.mul(i32x4.splat(pixel), i32x4(0, 1, 0, 1));
+  const points = i32x4.add(i32x4.splat(at), i32x4.add(line1, pixel1));
+  v128.store(scratch + POINTS, v128.bitselect(points, i32x4.splat(outside), v128.and(insideX, insideY)));
 }
 
 /** B^T of four vectors: d0 - d2, d1 + d2, d2 - d1, d1 - d3. */
@@ -126,10 +145,13 @@ function sourcePass(d0: v128, d1: v128, d2: v128, d3: v128, to: usize, step: usi
   v128.store(to + (step << 1) + step, f32x4.sub(d1, d3));
 }
 
-/** v = B^T d B for every channel of the patch at POINTS; its places are `place` bytes apart. */
-function transformPatch(scratch: usize, length: u32, to: usize, place: usize): void {
+/**
+ * v = B^T d B for channels [begin, end) of the patch at POINTS. Places are `place` bytes apart, sixteen channels and the next sixteen
+ * `panel` bytes.
+ */
+export function transformPatch(scratch: usize, begin: u32, end: u32, to: usize, place: usize, panel: usize): void {
   const points = scratch + POINTS, stage = scratch + STAGE;
-  for (let c: usize = 0, bytes = <usize>length << 2; c < bytes; c += 16, to += 16) {
+  for (let c = <usize>begin << 2, last = <usize>end << 2, step: usize = 0; c < last; c += 16) {
     for (let i: usize = 0; i < 64; i += 16) {
       const p0 = <usize>load<u32>(points + i) + c, p1 = <usize>load<u32>(points + i, 4) + c;
       const p2 = <usize>load<u32>(points + i, 8) + c, p3 = <usize>load<u32>(points + i, 12) + c;
@@ -139,6 +161,8 @@ function transformPatch(scratch: usize, length: u32, to: usize, place: usize): v
       const at = stage + j;
       sourcePass(v128.load(at), v128.load(at, 64), v128.load(at, 128), v128.load(at, 192), out, place << 2);
     }
+    step += 16;
+    to += step & 63 ? 16 : panel - 48;
   }
 }
 

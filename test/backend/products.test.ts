@@ -74,6 +74,7 @@ const convolutions: [x: Shape, w: Shape, options: { stride?: number; padding?: n
   [[2, 17, 15, 20], [28, 3, 3, 20], { padding: 1 }], // from here on enough patches and channels for Winograd's transform
   [[5, 11, 14, 32], [16, 3, 3, 32], {}],
   [[9, 6, 5, 16], [36, 3, 3, 16], { padding: 2 }],
+  [[4, 32, 33, 16], [16, 3, 3, 16], { padding: 1 }], // patches in two chunks
 ];
 products("conv2d and both of its gradients equal plain loops on every shape", async () => {
   for (const [x, w, options] of convolutions) await close("conv2d", (a, b) => a.conv2d(b, options), [x, w]);

@@ -5,7 +5,7 @@ import type { Step } from "../../tape/program.ts";
 import type { Shape } from "../../tape/shape.ts";
 import type { Emitter } from "./emitter.ts";
 import { emitProduct, epilogue, tiling } from "./encode-matmul.ts";
-import { emitWinograd, servesWinograd } from "./encode-winograd.ts";
+import { emitWinograd, emitWinogradGrad, servesWinograd } from "./encode-winograd.ts";
 
 /** Sizes of a convolution: image [n, h, w, c], weight [o, kh, kw, c / groups], result [n, oh, ow, o]. */
 interface Sizes {
@@ -201,6 +201,10 @@ function encodeWeightGrad(step: Step, out: Emitter): void {
     const a = { address: out.address(g), row: 4, column: 4 * s.o, batch: [] };
     const b = { address: out.address(x), row: 4 * s.c, column: 4, batch: [] };
     emitProduct({ m: s.o, n: s.c, k: s.n * s.h * s.w, a, b, c: result, batch: [] }, step, out);
+    return;
+  }
+  if (is3x3(s) && servesWinograd(s.c, s.o, g.shape, s.padding)) {
+    emitWinogradGrad(x, g, s.padding, step, out);
     return;
   }
   const length = s.c / s.groups;

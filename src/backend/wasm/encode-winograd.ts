@@ -1,5 +1,5 @@
 // 3 x 3 convolutions with stride 1 by Winograd's F(2 x 2, 3 x 3): where it serves, and its blocks.
-import { WINOGRAD, WINOGRAD_WEIGHT } from "../../../assembly/opcodes.ts";
+import { WINOGRAD, WINOGRAD_GRAD, WINOGRAD_GRAD_WEIGHT, WINOGRAD_WEIGHT } from "../../../assembly/opcodes.ts";
 import type { Step, View } from "../../tape/program.ts";
 import type { Shape } from "../../tape/shape.ts";
 import type { Emitter } from "./emitter.ts";
@@ -34,7 +34,7 @@ export function servesWinograd(length: number, columns: number, [images, height,
   const fits = (n: number) => n % 4 === 0 && n >= 16 && n <= MOST_CHANNELS;
   const across = patchesAcross(width);
   const patches = images * Math.ceil(height / 2) * across;
-  const enough = length * columns >= 512 && patches >= (length * columns > 2 ** 16 ? 512 : 128);
+  const enough = length * columns >= 256 && patches >= (length * columns > 2 ** 16 ? 512 : 128);
   return (
     fits(length) &&
     fits(columns) &&
@@ -64,7 +64,35 @@ export function emitWinograd({ source, weight, padding, step, columnStep, tapSte
   ]);
   const { program, reads, writes } = epilogue(of, out);
   out.emit(WINOGRAD, { reads: [out.range(source), transformed, ...reads], writes: [out.range(result), ...writes] }, [
-    ...[out.address(source), start, out.address(result), images, height, width, outHeight, outWidth, padding],
-    ...[length, columns, rows, Math.min(512, tileColumns), program],
+    ...[out.address(source), height, width, length, columns, images, outHeight, outWidth, padding, rows],
+    ...[start, out.address(result), Math.min(512, tileColumns), program],
   ]);
+}
+
+const TILE = 128; // channels of a tile on either side, as BLOCK_ROWS in gemm.ts
+const GRAD_TILES = 16; // wanted
+const CHUNK_PATCHES = 512; // of a chunk at least: its sums have to be written and read again
+
+/** Emits the gradient of the weight: sums for each place of a patch in chunks, then the weight. */
+export function emitWinogradGrad(x: View, g: View, padding: number, of: Step, out: Emitter): void {
+  const [images, height, width, length] = x.shape;
+  const [, outHeight, outWidth, columns] = g.shape;
+  const across = patchesAcross(outWidth);
+  const down = images * Math.ceil(outHeight / 2);
+  const tileLength = Math.min(TILE, length);
+  const tileColumns = Math.min(TILE, columns);
+  const patches = Math.min(256, MOST_PATCH_BYTES / (64 * (tileLength + tileColumns)));
+  const rows = Math.max(1, Math.floor(patches / across));
+  const tiles = Math.ceil(length / TILE) * Math.ceil(columns / TILE);
+  const chunks = Math.max(1, Math.floor(Math.min(GRAD_TILES / tiles, (down * across) / CHUNK_PATCHES)));
+  const bytes = 4 * chunks * 16 * columns * length;
+  const start = out.temporary(bytes);
+  const parts = { start, end: start + bytes };
+  out.emit(WINOGRAD_GRAD, { reads: [out.range(x), out.range(g)], writes: [parts] }, [
+    ...[out.address(x), height, width, length, columns, images, outHeight, outWidth, padding, rows],
+    ...[out.address(g), start, chunks, tileLength, tileColumns],
+  ]);
+  const result = of.outputs[0];
+  const words = [start, out.address(result), chunks, columns, length];
+  out.emit(WINOGRAD_GRAD_WEIGHT, { reads: [parts], writes: [out.range(result)] }, words);
 }
