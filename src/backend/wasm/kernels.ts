@@ -25,7 +25,8 @@ const CLEARLY = 1.15;
 const SIDE = 192;
 const REPEATS = 6;
 
-interface Engine {
+/** How the engine compiles. */
+interface Mode {
   readonly revectorized: boolean;
   readonly note: string;
   /** Appended to a module, so that the engine does not reuse what it compiled in another mode. */
@@ -35,28 +36,29 @@ interface Engine {
 /** An empty custom section. */
 const SALT = [0, 2, 1, 0x78];
 
-let prepared: Promise<Engine> | undefined;
+let mode: Mode | undefined;
+const proved = new Set<Build>();
 
-/** The engine's mode. Flags are set once, before anything is compiled. */
-function engine(): Promise<Engine> {
-  prepared ??= prepareEngine();
-  return prepared;
-}
-
-async function prepareEngine(): Promise<Engine> {
+/** Sets the engine's flags, before anything is compiled. */
+function enterMode(): Mode {
   // Code entered in the baseline compiler would stay there until a whole program has run.
   setEngineFlags("--no-liftoff", "--no-wasm-tier-up");
   if (nodeMajor < 22) setEngineFlags("--experimental-wasm-relaxed-simd");
   if (nodeMajor < 24) return { revectorized: false, note: "", salt: [] };
   setEngineFlags("--experimental-wasm-revectorize");
-  for (const build of ["plain", "relaxed"] as const) {
-    const bytes = await readKernels(`kernels-${build}.wasm`);
-    const wrong = WebAssembly.validate(bytes) ? disproved(new WebAssembly.Module(bytes)) : undefined;
-    if (!wrong) continue;
-    setEngineFlags("--no-experimental-wasm-revectorize");
-    return { revectorized: false, note: `; without 256-bit vectors, under which ${wrong} was wrong in the ${build} build`, salt: SALT };
-  }
   return { revectorized: true, note: "; V8 joins vectors into 256 bits, proved at start", salt: [] };
+}
+
+/** Goes back to vectors of 128 bits, for good. */
+function leaveMode(wrong: string, build: Build): Mode {
+  setEngineFlags("--no-experimental-wasm-revectorize");
+  return { revectorized: false, note: `; without 256-bit vectors, under which ${wrong} was wrong in the ${build} build`, salt: SALT };
+}
+
+async function compiled(build: Build): Promise<WebAssembly.Module | undefined> {
+  mode ??= enterMode();
+  const bytes = Uint8Array.from([...(await readKernels(`kernels-${build}.wasm`)), ...mode.salt]);
+  return WebAssembly.validate(bytes) ? WebAssembly.compile(bytes) : undefined;
 }
 
 /** Floating-point operations a second, in units of 10^9, of two builds in turn: the best of some short products. */
@@ -74,30 +76,35 @@ function race(modules: readonly WebAssembly.Module[]): number[] {
   return best.map((ms) => (2 * SIDE ** 3) / ms / 1e6);
 }
 
-async function compiled(build: Build, salt: readonly number[]): Promise<WebAssembly.Module | undefined> {
-  const bytes = Uint8Array.from([...(await readKernels(`kernels-${build}.wasm`)), ...salt]);
-  return WebAssembly.validate(bytes) ? WebAssembly.compile(bytes) : undefined;
-}
-
-/** The kernels of a build. */
+/** The kernels of a build, in the engine's present mode if they prove right in it. */
 async function load(build: Build, why: string): Promise<Kernels> {
-  const { revectorized, note, salt } = await engine();
-  const module = await compiled(build, salt);
-  if (!module)
+  const module = await compiled(build);
+  if (!module) {
     throw new Error(
       `Cannot open the ${build} build of the wasm backend: this engine lacks WebAssembly ${build === "plain" ? "SIMD or threads" : "relaxed SIMD"}`,
     );
+  }
+  const { revectorized, note } = mode as Mode;
+  if (revectorized && !proved.has(build)) {
+    const wrong = disproved(module);
+    if (wrong) {
+      mode = leaveMode(wrong, build);
+      return load(build, why);
+    }
+    proved.add(build);
+  }
   return { module, build, revectorized, why: why + note };
 }
 
 /** The faster build. */
 async function choose(): Promise<Kernels> {
-  const { salt } = await engine();
-  const [plain, relaxed] = [await compiled("plain", salt), await compiled("relaxed", salt)];
+  const [plain, relaxed] = [await compiled("plain"), await compiled("relaxed")];
   if (!plain || !relaxed) return load("plain", "this engine has no relaxed SIMD");
+  const raced = mode;
   const [a, b] = race([plain, relaxed]);
   const why = `plain ${a.toFixed(0)} and relaxed ${b.toFixed(0)} GFLOP/s on one thread; relaxed has to be ${Math.round((CLEARLY - 1) * 100)} % faster`;
-  return load(b > CLEARLY * a ? "relaxed" : "plain", why);
+  const winner = await load(b > CLEARLY * a ? "relaxed" : "plain", why);
+  return mode === raced ? winner : choose();
 }
 
 let chosen: Promise<Kernels> | undefined;
