@@ -39,7 +39,7 @@ export default command({
       group: "Evaluation",
       type: "path",
       value: "images",
-      otherwise: "a part of <images>",
+      otherwise: "the voting images, each left out in turn",
       help: "Labelled images that are judged",
     },
     ...machineFlags,

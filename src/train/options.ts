@@ -47,7 +47,10 @@ export interface RunSettings {
   readonly healthEvery: number;
   /** Epochs between kNN scores; 0 = only at the end, negative = never. */
   readonly knnEvery: number;
-  /** Images for kNN: labelled training images and test images. Without them, the training folder's own classes serve. */
+  /**
+   * Images for kNN: labelled ones that vote, and others that are judged. Without them the training images serve if they have
+   * classes: at most 5,000 of them, evenly spaced, each judged by the others.
+   */
   readonly knnImages?: { readonly train: string; readonly test: string };
   readonly k: number;
   readonly tau: number;
