@@ -123,6 +123,50 @@ async function values(run: Run, inputs: { shape: Shape; data: number[] }[], back
   return [...y.data];
 }
 
+products("products that are cut into chunks have the same bits on 1, 2 and 3 threads", async () => {
+  const cases: [Run, Shape[]][] = [
+    [
+      (a, b) => a.t().matmul(b),
+      [
+        [3000, 40],
+        [3000, 90],
+      ],
+    ],
+    [
+      (x, w) => x.conv2d(w, { padding: 1 }),
+      [
+        [4, 32, 33, 16],
+        [20, 3, 3, 16],
+      ],
+    ],
+    [
+      (x, w) => x.conv2d(w, { stride: 2, padding: 1 }),
+      [
+        [4, 33, 32, 16],
+        [20, 3, 3, 16],
+      ],
+    ],
+    [
+      (q, k, v) => attention(q, k, v, { heads: 3, scale: 0.2 }),
+      [
+        [1, 150, 48],
+        [1, 270, 48],
+        [1, 270, 48],
+      ],
+    ],
+  ];
+  for (const threads of [1, 3]) {
+    const other = await WasmBackend.open({ threads });
+    for (const [run, shapes] of cases) {
+      const made = make(shapes, "threads");
+      const expected = await outputsAndGradients(run, made, wasm);
+      const got = await outputsAndGradients(run, made, other);
+      for (const [i, { data }] of got.entries()) assert.equal(data, expected[i].data, `${JSON.stringify(shapes)}, result ${i}`);
+    }
+    await other.close();
+  }
+});
+
 products("NaN and infinity reach the elements that they belong to and no others", async () => {
   const a = { shape: [3, 2], data: [1, Number.NaN, 2, 3, 0, Number.POSITIVE_INFINITY] };
   const b = { shape: [2, 3], data: [1, 2, 3, 4, 5, 0] };

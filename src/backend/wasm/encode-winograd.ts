@@ -79,11 +79,12 @@ export function emitWinogradGrad(x: View, g: View, padding: number, of: Step, ou
   const [, outHeight, outWidth, columns] = g.shape;
   const across = patchesAcross(outWidth);
   const down = images * Math.ceil(outHeight / 2);
-  const tileLength = Math.min(TILE, length);
-  const tileColumns = Math.min(TILE, columns);
+  const tile = across > 64 ? TILE / 2 : TILE; // a row of patches has to fit into a thread's scratch
+  const tileLength = Math.min(tile, length);
+  const tileColumns = Math.min(tile, columns);
   const patches = Math.min(256, MOST_PATCH_BYTES / (64 * (tileLength + tileColumns)));
   const rows = Math.max(1, Math.floor(patches / across));
-  const tiles = Math.ceil(length / TILE) * Math.ceil(columns / TILE);
+  const tiles = Math.ceil(length / tile) * Math.ceil(columns / tile);
   const chunks = Math.max(1, Math.floor(Math.min(GRAD_TILES / tiles, (down * across) / CHUNK_PATCHES)));
   const bytes = 4 * chunks * 16 * columns * length;
   const start = out.temporary(bytes);
