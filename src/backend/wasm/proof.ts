@@ -1,5 +1,6 @@
 // A proof at start that a build computes what it should, for engine modes that are experimental: every family of kernels
-// against the plain loops of the reference backend.
+// against the plain loops of the reference backend. Half of its time goes into compiling the kernels, which
+// a run needs anyway.
 import { type Shape, size } from "../../tape/shape.ts";
 import { kernels } from "../reference-kernels.ts";
 import { elementwiseOps } from "./encode-elementwise.ts";
