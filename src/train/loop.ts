@@ -177,6 +177,7 @@ export class Loop {
 
   #result(): RunResult {
     const { folder, pace } = this.#parts;
+    const knn = this.#knn && { top1: this.#knn.top1, top5: this.#knn.top5, pixelsTop1: this.#knn.pixelsTop1 };
     return {
       run: folder.path,
       checkpoint: this.#checkpoint?.path as string,
@@ -184,7 +185,7 @@ export class Loop {
       steps: pace.expectedSteps,
       loss: this.#numbers?.loss ?? Number.NaN,
       stopped: !pace.finished,
-      ...(this.#knn && { knn: this.#knn }),
+      knn,
     };
   }
 }
