@@ -32,7 +32,7 @@ const health: readonly (Omit<Chart, "x" | "series"> & { name: string })[] = [
   {
     name: "rank",
     title: "Effective rank",
-    note: "How many directions the features use (RankMe). A fall means collapse.",
+    note: "How many directions the features use (RankMe). A lasting fall means collapse.",
     y: "directions",
     from: 0,
   },
@@ -82,9 +82,9 @@ export function curves(metrics: readonly Metric[], stepsPerEpoch: number): Secti
     {
       title: "Training",
       html: grid([
-        chart(line("Loss", "loss", "loss")),
+        chart(line("Loss", "loss", "loss", { note: "What training makes small; the strong line is a running mean." })),
         chart(knn),
-        chart(line("Learning rate", "lr", "learning rate", { from: 0 })),
+        chart(line("Learning rate", "lr", "learning rate", { from: 0, note: "Its schedule, as scaled by the batch." })),
         ...others.map((name) => chart(line(words(name), name, words(name).toLowerCase()))),
         chart(line("Speed", "imagesPerSecond", "images per second", { from: 0 })),
       ]),
