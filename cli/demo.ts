@@ -1,5 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import type { Searches } from "../src/demo/demo.ts";
+import type { Found } from "../src/demo/search.ts";
 import { command, UsageError } from "./command.ts";
 import { freeFolder } from "./folder.ts";
 import { machine, machineFlags } from "./machine.ts";
@@ -28,7 +30,7 @@ export default command({
       note("A small network looks at 1,911 emoji that nobody labelled, and learns to know each one again after it was cropped,");
       note("mirrored and recoloured (SimCLR). Then it must do so with another vendor's emoji, which it has never seen.\n");
     }
-    const { demo } = await import("../src/demo/demo.ts");
+    const { COPIES, demo } = await import("../src/demo/demo.ts");
     const shown = progress(terminal, flags);
     const settings = { ...machine(flags), minutes, epochs, seed };
     const result = await demo({ folder, ...settings, onEvent: (event) => shown.show(event), signal: terminal.stop }).finally(() =>
@@ -36,15 +38,18 @@ export default command({
     );
     const { pixels, learned, report } = result;
     if (!pixels || !learned || !report) return showResult(result.run, { print, note, json });
-    const score = ({ top1, top5 }: typeof learned) => ({ top1, top5 });
-    if (json) return print(JSON.stringify({ version: 1, type: "demo", report, pixels: score(pixels), learned: score(learned) }));
-    const row = (name: string, a: string, b: string) => `${name.padEnd(18)}${a.padStart(10)}${b.padStart(15)}`;
-    const per = (x: number) => `${x.toFixed(1)} %`;
-    note("\nThe original of each edited drawing, among all 1,911 of its vendor, was found");
-    print(colors.heading(row("", "at once", "within five")));
-    print(row("by raw pixels", per(pixels.top1), per(pixels.top5)));
-    print(row("by what it learned", per(learned.top1), per(learned.top5)));
+    if (json) return print(JSON.stringify({ version: 1, type: "demo", report, pixels: scores(pixels), learned: scores(learned) }));
+    note("\nThe original of each edited drawing was found, among all 1,911 of its vendor,");
+    note(`when each original is known by one look at it, and by ${COPIES + 1} looks, ${COPIES} of them at edited copies:\n`);
+    print(colors.heading(row("", ["1: at once", "within five", `${COPIES + 1}: at once`, "within five"])));
+    print(row("by raw pixels", cells(pixels)));
+    print(row("by what it learned", cells(learned)));
     note(`\nOpen ${report} to see searches, curves and a map of what it learned.`);
     note(`Your own pictures: autodidact train simclr <folder>`);
   },
 });
+
+const score = ({ top1, top5 }: Found) => ({ top1, top5 });
+const scores = ({ once, several }: Searches) => ({ once: score(once), several: score(several) });
+const cells = ({ once, several }: Searches) => [once.top1, once.top5, several.top1, several.top5].map((x) => `${x.toFixed(1)} %`);
+const row = (name: string, values: readonly string[]) => name.padEnd(18) + values.map((value) => value.padStart(13)).join("");

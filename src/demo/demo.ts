@@ -5,12 +5,14 @@ import type { Backend } from "../backend/backend.ts";
 import { openBackend } from "../backend/open.ts";
 import { type ImageSource, packedPicture } from "../data/source.ts";
 import { openEncoder } from "../evaluate/encoder.ts";
-import { centredPixels, embedder, extract, extractPixels } from "../evaluate/features.ts";
+import { centred, embedder, extract, extractPixels } from "../evaluate/features.ts";
+import type { Features } from "../evaluate/knn.ts";
+import { meanRow } from "../evaluate/spectrum.ts";
 import type { RunResult, Watch } from "../train/events.ts";
 import { type Gallery, report } from "../train/report.ts";
 import { train } from "../train/train.ts";
 import { emojiOf, unpack } from "./emoji.ts";
-import { edited, type Found, firstOfSame, search } from "./search.ts";
+import { edited, type Found, firstOfSame, meanOf, search } from "./search.ts";
 
 export interface DemoOptions extends Watch {
   /** Where pictures and run are written: a folder that does not exist yet. */
@@ -27,16 +29,26 @@ export interface DemoOptions extends Watch {
 export interface DemoResult {
   readonly run: RunResult;
   /** What was found by pixels, less the mean picture, and by features; absent when training was stopped. */
-  readonly pixels?: Found;
-  readonly learned?: Found;
+  readonly pixels?: Searches;
+  readonly learned?: Searches;
   /** The page to open. */
   readonly report?: string;
+}
+
+/** Two ways to search. */
+export interface Searches {
+  /** Each original as it is. */
+  readonly once: Found;
+  /** Each original as it is and in some edited copies, of other edits than the queries': the mean of their features. */
+  readonly several: Found;
 }
 
 /** Side of the drawings; training sees smaller views of them. */
 const SIDE = 32;
 /** Seed of the edits, apart from that of the training. */
 const EDITS = 7;
+/** Edited copies of each original beside itself. */
+export const COPIES = 4;
 /** Rows of pictures in the report. */
 const ROWS = 16;
 
@@ -54,14 +66,21 @@ export async function demo(
   const result = await train({ method: "simclr", recipe: "simclr-emoji", images, seed, ...length }, { run, settings, ...watch });
   if (result.stopped) return { run: result };
   const queries = edited(originals, SIDE, EDITS);
+  const same = firstOfSame(originals);
   const backend = await openBackend({ backend: name, threads });
   try {
-    const same = firstOfSame(originals);
-    const pixels = await searchPixels(queries, originals, same, backend);
-    const learned = await searchFeatures(run, queries, originals, same, backend);
+    const looks = [originals, ...Array.from({ length: COPIES }, (_, i) => edited(originals, SIDE, EDITS + 1 + i))];
+    const find = async (features: (source: ImageSource) => Promise<Features>): Promise<Searches> => {
+      const asked = await features(queries);
+      const known: Features[] = [];
+      for (const look of looks) known.push(await features(look));
+      return { once: await search(asked, known[0], same, backend), several: await search(asked, meanOf(known), same, backend) };
+    };
+    const pixels = await find(await pixelFeatures(originals));
+    const learned = await find(await learnedFeatures(run, backend));
     const galleries = [
-      gallery("Found by what was learned", learned, queries, originals, same),
-      gallery("Found by raw pixels", pixels, queries, originals, same),
+      gallery("Found by what was learned", learned.once, queries, originals, same),
+      gallery("Found by raw pixels", pixels.once, queries, originals, same),
     ];
     return { run: result, pixels, learned, report: await report(run, { threads, backend: name, galleries }) };
   } finally {
@@ -69,17 +88,16 @@ export async function demo(
   }
 }
 
-async function searchPixels(queries: ImageSource, originals: ImageSource, same: Int32Array, backend: Backend): Promise<Found> {
-  const [bank, asked] = [await extractPixels(originals, SIDE), await extractPixels(queries, SIDE)];
-  const [pixels, askedPixels] = centredPixels(bank.features, asked.features);
-  return search(askedPixels, pixels, same, backend);
+/** Pixels less the mean picture of the originals. */
+async function pixelFeatures(originals: ImageSource): Promise<(source: ImageSource) => Promise<Features>> {
+  const mean = meanRow((await extractPixels(originals, SIDE)).features);
+  return async (source) => centred((await extractPixels(source, SIDE)).features, mean);
 }
 
-async function searchFeatures(run: string, queries: ImageSource, originals: ImageSource, same: Int32Array, backend: Backend) {
+async function learnedFeatures(run: string, backend: Backend): Promise<(source: ImageSource) => Promise<Features>> {
   const { backbone, view } = await openEncoder(run, { size: SIDE });
   const embed = embedder(backbone, backend);
-  const [bank, asked] = [await extract(originals, view, embed), await extract(queries, view, embed)];
-  return search(asked.features, bank.features, same, backend);
+  return async (source) => (await extract(source, view, embed)).features;
 }
 
 /** Evenly spaced queries, each with the five nearest originals. */

@@ -4,8 +4,7 @@ import { Augmenter } from "../data/augment.ts";
 import { randomStream, streams } from "../data/random.ts";
 import { type ImageSource, packedSource, readPicture } from "../data/source.ts";
 import type { ViewSpec } from "../data/views.ts";
-import type { Features } from "../evaluate/knn.ts";
-import { type Neighbours, nearest, normalizeRows } from "../evaluate/knn.ts";
+import { type Features, type Neighbours, nearest, normalizeRows } from "../evaluate/knn.ts";
 
 /** A crop of 30 to 100 % of the area, mirrored in half of the cases, with other brightness, contrast, saturation and hue. */
 export const edits = (size: number): ViewSpec => ({
@@ -61,4 +60,12 @@ export async function search(queries: Features, originals: Features, same: Int32
     return (100 * hits.length) / same.length;
   };
   return { top1: among(1), top5: among(5), neighbours };
+}
+
+/** Rows that stand for several looks at the same pictures: the mean of their features, each of length 1. */
+export function meanOf(looks: readonly Features[]): Features {
+  const rows = looks.map(normalizeRows);
+  const [{ data, count, dim }, ...others] = rows;
+  for (const other of others) for (let i = 0; i < data.length; i++) data[i] += other.data[i];
+  return { data: data.map((x) => x / rows.length), count, dim };
 }

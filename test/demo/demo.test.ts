@@ -18,13 +18,14 @@ test("it trains, searches by pixels and by features, and shows both in the repor
   const folder = join(temporary, "whole");
   const result = await demo({ folder, epochs: 1, threads: 1 }, drawings, originals);
   assert.is(result.run.step, 4); // batches of 32
-  for (const found of [result.pixels, result.learned]) {
+  const { pixels, learned } = result;
+  for (const found of [pixels?.once, pixels?.several, learned?.once, learned?.several]) {
     assert.ok(found && found.top1 <= found.top5);
     assert.ok(found.top1 > (3 * 100) / few.length, "found by chance");
   }
   const page = readFileSync(result.report as string, "utf8");
   for (const title of ["Found by what was learned", "Found by raw pixels"]) assert.ok(page.includes(title), title);
-  assert.ok(page.includes(`${result.learned?.top1.toFixed(1)} %`));
+  assert.ok(page.includes(`${learned?.once.top1.toFixed(1)} %`));
   assert.ok(existsSync(join(folder, "pictures", "Flags")));
 });
 

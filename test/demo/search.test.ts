@@ -1,7 +1,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { packedSource, readPicture } from "../../src/data/source.ts";
-import { edited, firstOfSame, search } from "../../src/demo/search.ts";
+import { edited, firstOfSame, meanOf, search } from "../../src/demo/search.ts";
 import type { Features } from "../../src/evaluate/knn.ts";
 import { fill } from "../fill.ts";
 import { reference } from "../support.ts";
@@ -57,6 +57,11 @@ searching("pictures that are the same pixel by pixel count as one original", asy
   bank.data.set(bank.data.slice(bank.dim, 2 * bank.dim), 5 * bank.dim);
   assert.is((await search(bank, bank, same, reference)).top1, 100);
   assert.ok((await search(bank, bank, own, reference)).top1 < 100);
+});
+
+searching("several looks at a picture count alike, however long their features are", () => {
+  const look = (...data: number[]): Features => ({ data: Float32Array.from(data), count: 1, dim: 2 });
+  assert.equal([...meanOf([look(3, 0), look(0, 0.5)]).data], [0.5, 0.5]);
 });
 
 searching.run();
