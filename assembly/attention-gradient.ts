@@ -107,7 +107,9 @@ function scores(p: AttentionGrad, k: usize, v: usize, qT: usize, gT: usize, coun
 }
 
 /** dq (+)= ds k */
-function queryGrad(p: AttentionGrad, k: usize, panels: usize, count: u32, rows: u32, dq: usize, row: usize, more: bool, scratch: usize): void {
+function queryGrad(
+  p: AttentionGrad, k: usize, panels: usize, count: u32, rows: u32, dq: usize, row: usize, more: bool, scratch: usize,
+): void {
   const work = block(scratch);
   work.rows = rows;
   work.columns = p.d;
