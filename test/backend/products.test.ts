@@ -4,6 +4,7 @@ import * as assert from "uvu/assert";
 import type { Backend } from "../../src/backend/backend.ts";
 import { WasmBackend } from "../../src/backend/wasm.ts";
 import { attention } from "../../src/tape/ops/attention.ts";
+import type { ConvOptions } from "../../src/tape/ops/conv.ts";
 import type { Shape } from "../../src/tape/shape.ts";
 import { compile } from "../../src/tape/trace.ts";
 import { difference, type Input, make, outputsAndGradients, type Run, reference } from "../support.ts";
@@ -57,7 +58,7 @@ for (const ta of [false, true]) {
   }
 }
 
-const convolutions: [x: Shape, w: Shape, options: { stride?: number; padding?: number; dilation?: number; groups?: number }][] = [
+const convolutions: [x: Shape, w: Shape, options: ConvOptions][] = [
   [[1, 1, 1, 1], [1, 1, 1, 1], {}],
   [[2, 5, 7, 1], [3, 3, 3, 1], { padding: 1 }],
   [[1, 7, 6, 17], [5, 2, 3, 17], { stride: 2, padding: 1 }],
@@ -71,23 +72,21 @@ const convolutions: [x: Shape, w: Shape, options: { stride?: number; padding?: n
   [[1, 8, 7, 16], [16, 3, 3, 1], { groups: 16, padding: 2, dilation: 2 }],
   [[1, 4, 4, 3], [6, 3, 3, 1], { groups: 3, padding: 1 }],
   [[3, 13, 12, 5], [18, 3, 3, 5], { padding: 1 }],
-  [[2, 17, 15, 20], [28, 3, 3, 20], { padding: 1 }], // from here on enough patches and channels for Winograd's transform
-  [[5, 11, 14, 32], [16, 3, 3, 32], {}],
-  [[9, 6, 5, 16], [36, 3, 3, 16], { padding: 2 }],
-  [[4, 32, 33, 16], [16, 3, 3, 16], { padding: 1 }], // patches in two chunks
+  [[2, 17, 15, 20], [28, 3, 3, 20], { padding: 1, algorithm: "winograd" }],
+  [[5, 11, 14, 32], [16, 3, 3, 32], { algorithm: "winograd" }],
+  [[9, 6, 5, 16], [36, 3, 3, 16], { padding: 2, algorithm: "winograd" }],
+  [[4, 32, 33, 16], [16, 3, 3, 16], { padding: 1, algorithm: "winograd" }], // patches in two chunks
 ];
 products("conv2d and both of its gradients equal plain loops on every shape", async () => {
   for (const [x, w, options] of convolutions) await close("conv2d", (a, b) => a.conv2d(b, options), [x, w]);
 });
 
-products("an epilogue meets every pixel of a convolution", async () => {
-  const run: Run = (x, w, bias) => x.conv2d(w, { padding: 1 }).add(bias).gelu();
-  for (const x of [
-    [3, 5, 6, 20],
-    [7, 9, 11, 20],
-  ])
-    await close("epilogue", run, [x, [36, 3, 3, 20], [36]]);
-});
+for (const algorithm of ["direct", "winograd"] as const) {
+  products(`an epilogue meets every pixel of a convolution, ${algorithm}`, async () => {
+    const run: Run = (x, w, bias) => x.conv2d(w, { padding: 1, algorithm }).add(bias).gelu();
+    await close("epilogue", run, [[7, 9, 11, 20], [36, 3, 3, 20], [36]]);
+  });
+}
 
 const attentions: [heads: number, n: number, m: number, d: number][] = [
   [1, 1, 2, 1],

@@ -2,6 +2,7 @@
 import { WINOGRAD, WINOGRAD_GRAD, WINOGRAD_GRAD_WEIGHT, WINOGRAD_WEIGHT } from "../../../assembly/opcodes.ts";
 import type { Step, View } from "../../tape/program.ts";
 import type { Shape } from "../../tape/shape.ts";
+import type { Attributes } from "../../tape/tensor.ts";
 import type { Emitter } from "./emitter.ts";
 import { epilogue } from "./encode-matmul.ts";
 
@@ -26,24 +27,28 @@ export interface Winograd {
 
 const patchesAcross = (outWidth: number) => Math.ceil(outWidth / 2);
 
+/** Products of channels, a patch each, from which the transform is chosen: below, time is short and its rounding is not worth it. */
+const FEWEST_PRODUCTS = 2 ** 22;
+
 /**
- * Whether the transform pays: enough channels on both sides, whole vectors, one row of patches in a thread's scratch, and patches
- * enough to use the transformed weight, which is 16/9 of the weight and for 512 channels as large as a third cache.
+ * Whether the transform is possible: enough channels on both sides, whole vectors, one row of patches in a thread's scratch. And
+ * whether it pays: work enough, and patches enough to use the transformed weight, which is 16/9 of the weight and for 512 channels
+ * as large as a third cache.
  */
-export function servesWinograd(length: number, columns: number, [images, height, width]: Shape, padding: number): boolean {
+export function servesWinograd(
+  length: number,
+  columns: number,
+  [images, height, width]: Shape,
+  padding: number,
+  { algorithm }: Attributes,
+): boolean {
   const fits = (n: number) => n % 4 === 0 && n >= 16 && n <= MOST_CHANNELS;
   const across = patchesAcross(width);
   const patches = images * Math.ceil(height / 2) * across;
-  const enough = length * columns >= 256 && patches >= (length * columns > 2 ** 16 ? 512 : 128);
-  return (
-    fits(length) &&
-    fits(columns) &&
-    enough &&
-    padding >= 0 &&
-    padding <= 2 &&
-    64 * across * length <= MOST_PATCH_BYTES &&
-    across <= MOST_PATCHES
-  );
+  const products = length * columns;
+  const pays = products >= 256 && patches * products >= FEWEST_PRODUCTS && patches >= (products > 2 ** 16 ? 512 : 128);
+  const possible = padding >= 0 && padding <= 2 && 64 * across * length <= MOST_PATCH_BYTES && across <= MOST_PATCHES;
+  return fits(length) && fits(columns) && possible && (algorithm ? algorithm === "winograd" : pays);
 }
 
 /** Emits the transform of the weight and the convolution as a step. */

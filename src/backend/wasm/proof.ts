@@ -11,12 +11,13 @@ const TOLERANCE = 1e-5;
 const rows: Shape = [23, 67];
 const [channel, perRow]: Shape[] = [[67], [23]];
 const image: Shape = [2, 9, 7, 20];
-const patches: Shape = [8, 8, 7, 16]; // enough of them and of channels for Winograd's transform
+const patches: Shape = [8, 8, 7, 16];
 const windows: Shape = [2, 5, 4, 20];
 const pooling = { kernel: 3, stride: 2, padding: 1 };
 const heads = { heads: 2, scale: 0.25 };
 const sequence: Shape = [2, 37, 64];
 const same = { stride: 1, padding: 1, dilation: 1, groups: 1 };
+const winograd = { ...same, algorithm: "winograd" };
 
 /** Enough numbers that blocks, unrolled loops and tails all run. */
 const flat: Shape = [1093];
@@ -87,9 +88,9 @@ const steps: readonly SoloStep[] = [
   { op: "attention", shapes: [sequence, sequence, sequence], outShapes: [sequence, [2, 2, 37]], attrs: heads },
   { op: "conv2dInputGrad", shapes: [image, [20, 3, 3, 1]], outShapes: [image], attrs: { ...same, groups: 20, shape: image } },
   { op: "conv2dWeightGrad", shapes: [image, image], outShapes: [[20, 3, 3, 1]], attrs: { ...same, groups: 20, shape: [20, 3, 3, 1] } },
-  { op: "conv2d", shapes: [patches, [16, 3, 3, 16]], outShapes: [patches], attrs: same },
-  { op: "conv2dInputGrad", shapes: [patches, [16, 3, 3, 16]], outShapes: [patches], attrs: { ...same, shape: patches } },
-  { op: "conv2dWeightGrad", shapes: [patches, patches], outShapes: [[16, 3, 3, 16]], attrs: { ...same, shape: [16, 3, 3, 16] } },
+  { op: "conv2d", shapes: [patches, [16, 3, 3, 16]], outShapes: [patches], attrs: winograd },
+  { op: "conv2dInputGrad", shapes: [patches, [16, 3, 3, 16]], outShapes: [patches], attrs: { ...winograd, shape: patches } },
+  { op: "conv2dWeightGrad", shapes: [patches, patches], outShapes: [[16, 3, 3, 16]], attrs: { ...winograd, shape: [16, 3, 3, 16] } },
   {
     op: "attentionGrad",
     shapes: [sequence, sequence, sequence, sequence, sequence, [2, 2, 37]],

@@ -8,6 +8,8 @@ export interface ConvOptions {
   padding?: number;
   dilation?: number;
   groups?: number;
+  /** How a backend computes it; by the sizes when not said. Winograd's transform is faster and rounds more. */
+  algorithm?: "direct" | "winograd";
 }
 
 export interface PoolOptions {
@@ -51,8 +53,8 @@ defineOp({
 });
 defineOp({ name: "conv2dInputGrad", shape: (_, { shape }) => [shape as Shape] }); // g, w -> like x
 defineOp({ name: "conv2dWeightGrad", shape: (_, { shape }) => [shape as Shape] }); // x, g -> like w
-composed("conv2d", (x: Tensor, weight: Tensor, { stride = 1, padding = 0, dilation = 1, groups = 1 }: ConvOptions = {}) =>
-  apply1("conv2d", [x, weight], { stride, padding, dilation, groups }),
+composed("conv2d", (x: Tensor, weight: Tensor, { stride = 1, padding = 0, dilation = 1, groups = 1, algorithm }: ConvOptions = {}) =>
+  apply1("conv2d", [x, weight], { stride, padding, dilation, groups, ...(algorithm && { algorithm }) }),
 );
 
 function poolShape(name: string, x: Shape, attrs: Attributes): Shape[] {
