@@ -12,7 +12,7 @@ export default command({
   name: "demo",
   summary: "Learn from two thousand emoji, then find edited drawings by what was learned",
   flags: {
-    minutes: { group: "Training", type: "number", min: 0, otherwise: "2.4", help: "Length: time of training" },
+    minutes: { group: "Training", type: "number", min: 0, otherwise: "2.6", help: "Length: time of training" },
     epochs: { group: "Training", type: "number", min: 0, help: "Length: times that each drawing is seen" },
     seed: { group: "Training", type: "number", whole: true, min: 0, max: 2 ** 32 - 1, default: 0, help: "Seed of all random numbers" },
     ...machineFlags,

@@ -17,7 +17,7 @@ import { edited, type Found, firstOfSame, meanOf, search } from "./search.ts";
 export interface DemoOptions extends Watch {
   /** Where pictures and run are written: a folder that does not exist yet. */
   folder: string;
-  /** Time for training (default 2.4); the search and the report take seconds more. */
+  /** Time for training (default 2.6); the search and the report take seconds more. */
   minutes?: number;
   /** Length of the training in place of a time. */
   epochs?: number;
@@ -54,7 +54,7 @@ const ROWS = 16;
 
 /** Trains on one set of drawings, searches the other, and writes the report into `folder`. */
 export async function demo(
-  { folder, minutes = 2.4, epochs, seed, threads, backend: name, ...watch }: DemoOptions,
+  { folder, minutes = 2.6, epochs, seed, threads, backend: name, ...watch }: DemoOptions,
   drawings: ImageSource = emojiOf("google"),
   originals: ImageSource = emojiOf("twitter"),
 ): Promise<DemoResult> {
