@@ -8,6 +8,7 @@
 import { block, multiply, PACKED_A, placePairs, placePanels, placeRows } from "./gemm";
 import { packB, packPairs } from "./pack";
 import { exp4, hsum, madd } from "./simd";
+import { takeTile } from "./turns";
 
 /** Arguments of the command. Steps are in bytes; g, out, dq, dk and dv have no gaps. */
 @unmanaged
@@ -51,7 +52,7 @@ const ROW: usize = 4 * <usize>WIDTH;
 
 export function attentionGrad(args: usize, thread: u32, threads: u32, scratch: usize): void {
   const p = changetype<AttentionGrad>(args);
-  for (let t = thread; t < p.batch * p.heads; t += threads) head(p, t / p.heads, t % p.heads, scratch);
+  for (let t = takeTile(); t < p.batch * p.heads; t = takeTile()) head(p, t / p.heads, t % p.heads, scratch);
 }
 
 function head(p: AttentionGrad, image: u32, index: u32, scratch: usize): void {

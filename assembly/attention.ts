@@ -6,6 +6,7 @@
 import { BLOCK_ROWS, block, FREE, multiply, PACKED_A, placePanels, placeRows } from "./gemm";
 import { packB } from "./pack";
 import { exp4, hmax, hsum, log4 } from "./simd";
+import { takeTile } from "./turns";
 
 /** Keys of a block. */
 export const KEYS: u32 = 256;
@@ -43,7 +44,7 @@ const SUMS: usize = MAXIMA + 4 * <usize>BLOCK_ROWS;
 
 export function attention(args: usize, thread: u32, threads: u32, scratch: usize): void {
   const p = changetype<Attention>(args), down = (p.n + p.queries - 1) / p.queries;
-  for (let t = thread; t < p.batch * p.heads * down; t += threads) {
+  for (let t = takeTile(); t < p.batch * p.heads * down; t = takeTile()) {
     const first = (t % down) * p.queries, head = t / down % p.heads, image = t / down / p.heads;
     tile(p, image, head, first, min(p.queries, p.n - first), scratch);
   }

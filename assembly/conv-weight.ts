@@ -2,6 +2,7 @@
 // [o, pixels] and [pixels, taps c]. The pixels are the long axis: they are cut into chunks, whose sums sumParts adds in order.
 import { BLOCK_ROWS, block, DEPTH, FREE, multiply, PACKED_A, PACKED_B, PANEL, placePairs, placePanels } from "./gemm";
 import { packPairs } from "./pack";
+import { takeTile } from "./turns";
 
 /** Arguments of the command. Steps are in bytes; a pixel's step is all of its channels. */
 @unmanaged
@@ -45,7 +46,7 @@ export function convWeightGrad(args: usize, thread: u32, threads: u32, scratch: 
   const down = (rows + p.tileRows - 1) / p.tileRows, across = (columns + p.tileColumns - 1) / p.tileColumns;
   const tiles = p.groups * p.chunks * down * across;
   memory.fill(scratch + ZEROS, 0, 4 * <usize>PANEL);
-  for (let t = thread; t < tiles; t += threads) {
+  for (let t = takeTile(); t < tiles; t = takeTile()) {
     const top = (t % down) * p.tileRows, left = (t / down % across) * p.tileColumns, part = t / down / across;
     tile(p, part / p.chunks, part % p.chunks, top, min(rows, top + p.tileRows), left, min(columns, left + p.tileColumns), scratch);
   }

@@ -8,6 +8,7 @@
 import { elementwiseTile } from "./elementwise";
 import { BLOCK_ROWS, block, DEPTH, FREE, multiply, outAt, PACKED_A, PACKED_B, RUNS, runAt, setOut, setRun } from "./gemm";
 import { packB } from "./pack";
+import { takeTile } from "./turns";
 
 /** Shorter runs are copied side by side into one: the loop over taps would cost more than the copy. */
 const SHORT: u32 = 12;
@@ -80,13 +81,13 @@ export function conv(args: usize, thread: u32, threads: u32, scratch: usize): vo
   const p = changetype<Conv>(args);
   const across = (p.columns + p.tileColumns - 1) / p.tileColumns;
   memory.fill(scratch + ZEROS, 0, 4 * <usize>DEPTH);
-  let before: u32 = 0; // tiles of earlier phases
+  let before: u32 = 0, t = takeTile(); // tiles of earlier phases; the tile at hand, counted through all phases
   for (let i: u32 = 0; i < p.phases; i++) {
     const phase = changetype<Phase>(<usize>p.firstPhase + <usize>i * PHASE);
     const rows = p.images * phase.rows * phase.columns, down = (rows + p.tileRows - 1) / p.tileRows;
     const tiles = p.groups * across * down;
-    for (let t = (thread + threads - (before % threads)) % threads; t < tiles; t += threads) {
-      const row = (t % down) * p.tileRows, place = t / down, left = (place % across) * p.tileColumns;
+    for (; t < before + tiles; t = takeTile()) {
+      const at = t - before, row = (at % down) * p.tileRows, place = at / down, left = (place % across) * p.tileColumns;
       tile(p, phase, place / across, row, min(rows, row + p.tileRows), left, min(p.columns, left + p.tileColumns), scratch);
     }
     before += tiles;

@@ -5,6 +5,7 @@ import { Conv, isInside, PHASE, Phase, placePixels, TAP, Tap, under } from "./co
 import { elementwiseTile } from "./elementwise";
 import { BLOCK_ROWS, outAt, PACKED_A, PACKED_B } from "./gemm";
 import { madd } from "./simd";
+import { takeTile } from "./turns";
 
 // Scratch: pairs of addresses for a pixel's taps; weights as [tap, c].
 const PAIRS: usize = PACKED_A;
@@ -15,12 +16,13 @@ export function depthwise(args: usize, thread: u32, threads: u32, scratch: usize
   for (let tap: u32 = 0, to = scratch + WEIGHTS; tap < taps; tap++) {
     for (let c: u32 = 0; c < p.groups; c++, to += 4) store<f32>(to, load<f32>(<usize>p.weight + (<usize>(c * taps + tap) << 2)));
   }
-  let before: u32 = 0; // blocks of earlier phases
+  let before: u32 = 0, t = takeTile(); // blocks of earlier phases; the block at hand, counted through all phases
   for (let i: u32 = 0; i < p.phases; i++) {
     const phase = changetype<Phase>(<usize>p.firstPhase + <usize>i * PHASE), pixels = p.images * phase.rows * phase.columns;
     const blocks = (pixels + BLOCK_ROWS - 1) / BLOCK_ROWS;
-    for (let t = (thread + threads - (before % threads)) % threads; t < blocks; t += threads) {
-      pixelBlock(p, phase, t * BLOCK_ROWS, min(BLOCK_ROWS, pixels - t * BLOCK_ROWS), scratch);
+    for (; t < before + blocks; t = takeTile()) {
+      const first = (t - before) * BLOCK_ROWS;
+      pixelBlock(p, phase, first, min(BLOCK_ROWS, pixels - first), scratch);
     }
     before += blocks;
   }
@@ -92,7 +94,7 @@ class WeightGrad {
 
 export function depthwiseWeightGrad(args: usize, thread: u32, threads: u32, scratch: usize): void {
   const p = changetype<WeightGrad>(args), across = (p.channels + 15) >> 4, lines = p.images * p.rows;
-  for (let t = thread; t < across * p.chunks; t += threads) {
+  for (let t = takeTile(); t < across * p.chunks; t = takeTile()) {
     const chunk = t / across, channel = (t % across) << 4, width = min<u32>(16, p.channels - channel);
     weightTile(p, chunk, lines * chunk / p.chunks, lines * (chunk + 1) / p.chunks, channel, width, scratch);
   }

@@ -3,6 +3,7 @@
 import { elementwiseTile } from "./elementwise";
 import { BLOCK_ROWS, block, DEPTH, FREE, multiply, PACKED_A, PACKED_B, PANEL, placePairs, placePanels, placeRows } from "./gemm";
 import { packB, packPairs } from "./pack";
+import { takeTile } from "./turns";
 
 /** Up to so many rows, panels of B are read where they lie: copying them would cost more than it saves. */
 const FEW_ROWS: u32 = 8;
@@ -38,7 +39,7 @@ export function matmul(args: usize, thread: u32, threads: u32, scratch: usize): 
   const p = changetype<Matmul>(args);
   const down = (p.m + p.tileRows - 1) / p.tileRows, across = (p.n + p.tileColumns - 1) / p.tileColumns;
   const tiles = p.outer * p.inner * p.chunks * down * across;
-  for (let t = thread; t < tiles; t += threads) {
+  for (let t = takeTile(); t < tiles; t = takeTile()) {
     const place = t / down, row = (t % down) * p.tileRows, column = (place % across) * p.tileColumns;
     const part = place / across;
     tile(p, part / p.chunks, part % p.chunks, row, min(p.m, row + p.tileRows), column, min(p.n, column + p.tileColumns), scratch);

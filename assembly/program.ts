@@ -1,4 +1,4 @@
-// The command stream and its barriers. Each command is its opcode, its length in words and its arguments; every thread walks
+// The command stream and its barriers. Word 0 is the address of the tile counters; each command is its opcode, its length in words and its arguments; every thread walks
 // the whole stream and takes its share of each command. What must be finished before the next command may read it is followed
 // by a barrier. A kernel gets (arguments, this thread, how many threads, scratch): scratch is SCRATCH bytes of the thread's own.
 import { attention } from "./attention";
@@ -16,6 +16,7 @@ import { avgPool, avgPoolGrad, maxPool, maxPoolGrad } from "./pool";
 import { uniform } from "./random";
 import { argmax, argsort, reduceColumns, reduceRows, softmax, softmaxGrad } from "./reduce";
 import * as opcode from "./opcodes";
+import { beginTurns, nextCommand } from "./turns";
 import { winograd, winogradWeight } from "./winograd";
 import { winogradGrad, winogradGradWeight } from "./winograd-gradient";
 
@@ -44,8 +45,10 @@ function barrier(control: usize, threads: u32): bool {
 
 /** Walks a stream. COMPLETE, ABANDONED or UNKNOWN_COMMAND. */
 export function run(stream: usize, thread: u32, threads: u32, scratch: usize, control: usize): u32 {
-  for (let at = stream, op = load<u32>(at); op != opcode.END; at += <usize>load<u32>(at, 4) << 2, op = load<u32>(at)) {
+  beginTurns(load<u32>(stream));
+  for (let at = stream + 4, op = load<u32>(at); op != opcode.END; at += <usize>load<u32>(at, 4) << 2, op = load<u32>(at)) {
     const args = at + 8;
+    nextCommand();
     switch (op) {
       case opcode.SKIP: break;
       case opcode.BARRIER:

@@ -6,6 +6,7 @@
 // into chunks with sums of their own, which the last step adds in order.
 import { block, multiply, placePairs, placePanels } from "./gemm";
 import { APART, MOST_CHANNELS, Patches, PATCHES, patchPoints, pixelPoints, POINTS, STAGE, transformPatch, ZEROS } from "./winograd";
+import { takeTile } from "./turns";
 
 /** Arguments of the command; `source` is x, the other side g. */
 @unmanaged
@@ -22,7 +23,7 @@ export function winogradGrad(args: usize, thread: u32, threads: u32, scratch: us
   const p = changetype<WinogradGrad>(args), rows = p.images * ((p.outHeight + 1) >> 1);
   const across = (p.length + p.tileLength - 1) / p.tileLength, down = (p.columns + p.tileColumns - 1) / p.tileColumns;
   memory.fill(scratch + ZEROS, 0, 4 * MOST_CHANNELS);
-  for (let t = thread; t < p.chunks * across * down; t += threads) {
+  for (let t = takeTile(); t < p.chunks * across * down; t = takeTile()) {
     const left = (t % across) * p.tileLength, top = (t / across % down) * p.tileColumns, chunk = t / across / down;
     const begin = <u32>(<u64>rows * chunk / p.chunks), end = <u32>(<u64>rows * (chunk + 1) / p.chunks);
     for (let row = begin; row < end; row += p.rows) {

@@ -7,6 +7,7 @@
 // the same convolution of g with the taps turned round.
 import { elementwiseTile } from "./elementwise";
 import { block, DEPTH, multiply, PACKED_A, PANEL, placeRows } from "./gemm";
+import { takeTile } from "./turns";
 
 /** Patches of an image, and the pixels on the other side that each of them stands for. Steps are in bytes; pixels have no gaps. */
 @unmanaged
@@ -51,7 +52,7 @@ export const APART: usize = 64;
 export function winograd(args: usize, thread: u32, threads: u32, scratch: usize): void {
   const p = changetype<Winograd>(args), rows = p.images * ((p.outHeight + 1) >> 1);
   memory.fill(scratch + ZEROS, 0, 4 * MOST_CHANNELS);
-  for (let row = thread * p.rows; row < rows; row += threads * p.rows) patchRows(p, row, min(rows, row + p.rows), scratch);
+  for (let row = takeTile() * p.rows; row < rows; row = takeTile() * p.rows) patchRows(p, row, min(rows, row + p.rows), scratch);
 }
 
 /** Rows [begin, end) of patches, counted through all images. */

@@ -1,7 +1,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { BARRIER, END, SKIP } from "../../assembly/opcodes.ts";
-import { Emitter, type Range } from "../../src/backend/wasm/emitter.ts";
+import { Emitter, type Range, type Stream } from "../../src/backend/wasm/emitter.ts";
 import { encoders } from "../../src/backend/wasm/encoders.ts";
 import type { Step, View } from "../../src/tape/program.ts";
 import type { Shape } from "../../src/tape/shape.ts";
@@ -9,10 +9,10 @@ import { contiguous } from "../../src/tape/view.ts";
 
 const emitter = () => new Emitter({ stream: 4096, temporaries: 2 ** 20, address: (buffer) => 1024 * buffer.id });
 
-/** Opcodes of a stream, in order. */
-function opcodes(words: Uint32Array): number[] {
+/** Opcodes of a stream, in order, behind the address of its counters. */
+function opcodes({ words, counters }: Stream): number[] {
   const list: number[] = [];
-  for (let at = 0; at < words.length; at += words[at + 1]) list.push(words[at]);
+  for (let at = 1; at < words.length - counters; at += words[at + 1]) list.push(words[at]);
   return list;
 }
 
@@ -57,9 +57,11 @@ test("words that commands refer to are where their address says", () => {
   const out = emitter();
   out.emit(OP, { reads: [], writes: [] }, [7]);
   const address = out.data([11, 12]);
-  const words = out.finish();
+  const stream = out.finish();
+  const { words, counters } = stream;
   assert.equal([...words.subarray((address - 4096) / 4, (address - 4096) / 4 + 2)], [11, 12]);
-  assert.equal(opcodes(words), [OP, SKIP, END]);
+  assert.equal(opcodes(stream), [OP, SKIP, END]);
+  assert.equal([words[0], counters], [4096 + 4 * (words.length - 2), 2], "a counter for each entry follows the stream");
 });
 
 test("float32 arguments are stored as their bits", () => {

@@ -17,6 +17,13 @@ export interface Touched {
   readonly apart?: readonly Range[];
 }
 
+/** A finished stream. */
+export interface Stream {
+  readonly words: Uint32Array;
+  /** Words at the end that count tiles. */
+  readonly counters: number;
+}
+
 /** Writes the commands of one step. */
 export type Encode = (step: Step, out: Emitter) => void;
 
@@ -35,7 +42,8 @@ const float = new Float32Array(bits.buffer);
 
 export class Emitter {
   readonly #places: Places;
-  readonly #words: number[] = [];
+  readonly #words: number[] = [0]; // word 0: the address of the tile counters, which follow the stream
+  #entries = 0; // commands, barriers and all else that the threads step over
   #reads: Range[] = []; // since the last barrier
   #writes: Range[] = [];
   #commands = 0;
@@ -98,19 +106,19 @@ export class Emitter {
     if (waits) this.barrier();
     this.#reads.push(...reads);
     this.#writes.push(...writes, ...apart);
-    this.#words.push(opcode, words.length + 2, ...words);
+    this.#push(opcode, words);
     this.#commands++;
   }
 
   /** Makes all threads meet, then keeps the time at an address of 8 bytes. */
   mark(address: number): void {
     this.barrier();
-    this.#words.push(MARK, 3, address);
+    this.#push(MARK, [address]);
   }
 
   /** Makes all threads meet here. */
   barrier(): void {
-    this.#words.push(BARRIER, 2);
+    this.#push(BARRIER, []);
     this.#reads = [];
     this.#writes = [];
   }
@@ -122,12 +130,19 @@ export class Emitter {
 
   /** Writes words that commands refer to and gives their address. */
   data(words: readonly number[]): number {
-    this.#words.push(SKIP, words.length + 2, ...words);
+    this.#push(SKIP, words);
     return this.#places.stream + 4 * (this.#words.length - words.length);
   }
 
-  /** The finished stream. */
-  finish(): Uint32Array {
-    return Uint32Array.from([...this.#words, END, 2]);
+  #push(opcode: number, words: readonly number[]): void {
+    this.#words.push(opcode, words.length + 2, ...words);
+    this.#entries++;
+  }
+
+  /** The finished stream, and how many tile counters are at its end: they are zero when a run begins. */
+  finish(): Stream {
+    const words = [...this.#words, END, 2];
+    words[0] = this.#places.stream + 4 * words.length;
+    return { words: Uint32Array.from([...words, ...new Array<number>(this.#entries).fill(0)]), counters: this.#entries };
   }
 }

@@ -2,7 +2,7 @@
 import type { Buffer, Program } from "../../tape/program.ts";
 import { type Shape, size } from "../../tape/shape.ts";
 import type { Executable } from "../backend.ts";
-import { Emitter } from "./emitter.ts";
+import { Emitter, type Stream } from "./emitter.ts";
 import { encoders } from "./encoders.ts";
 import type { Memory } from "./memory.ts";
 import type { Storage } from "./storage.ts";
@@ -37,7 +37,7 @@ export class WasmExecutable implements Executable {
   readonly #slots: Buffer[][] = []; // buffers of each input
   readonly #temporaries: number; // offset of temporaries
   readonly #streamBytes: number;
-  #stream: { address: number; arena: number } | undefined;
+  #stream: { address: number; arena: number; counters: Uint32Array } | undefined;
   #running = false;
   #disposed = false;
 
@@ -84,7 +84,7 @@ export class WasmExecutable implements Executable {
   }
 
   /** The stream for these places. `marks`: where to keep the time before the first step and after each. */
-  #encode(stream: number, arena: number, marks?: number): { words: Uint32Array; temporaryBytes: number } {
+  #encode(stream: number, arena: number, marks?: number): Stream & { temporaryBytes: number } {
     const out = new Emitter({ stream, temporaries: arena + this.#temporaries, address: (buffer) => this.#address(buffer, arena) });
     if (marks !== undefined) out.mark(marks);
     for (const [i, step] of this.#program.steps.entries()) {
@@ -94,17 +94,18 @@ export class WasmExecutable implements Executable {
       out.nextStep();
       if (marks !== undefined) out.mark(marks + 8 * (i + 1));
     }
-    return { words: out.finish(), temporaryBytes: out.temporaryBytes };
+    return { ...out.finish(), temporaryBytes: out.temporaryBytes };
   }
 
   /** Writes the stream, again when the arena has moved. */
-  #place(): { address: number; arena: number } {
+  #place(): { address: number; arena: number; counters: Uint32Array } {
     const arena = this.#storage.arena(this.arenaBytes);
     if (this.#stream?.arena === arena) return this.#stream;
     const address = this.#stream?.address ?? this.#memory.allocate(this.#streamBytes);
-    const { words } = this.#encode(address, arena);
-    this.#memory.words(address, words.length).set(words);
-    this.#stream = { address, arena };
+    const { words, counters } = this.#encode(address, arena);
+    const placed = this.#memory.words(address, words.length);
+    placed.set(words);
+    this.#stream = { address, arena, counters: placed.subarray(words.length - counters) };
     return this.#stream;
   }
 
@@ -120,7 +121,8 @@ export class WasmExecutable implements Executable {
   #turn<T>(inputs: readonly Float32Array[], work: (walk: Walk, stream: number, arena: number) => Promise<T>): Promise<T> {
     return this.#inTurn(async (walk) => {
       if (this.#disposed) throw new Error("Cannot run a program that has been disposed of");
-      const { address, arena } = this.#place();
+      const { address, arena, counters } = this.#place();
+      counters.fill(0);
       this.#fill(inputs, arena);
       this.#running = true;
       try {

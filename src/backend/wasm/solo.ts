@@ -58,14 +58,17 @@ export class Solo {
       encoders[op](step, out);
       return out.finish();
     };
-    const stream = this.#memory.allocate(4 * encode(0).length);
-    const words = encode(stream);
-    this.#memory.words(stream, words.length).set(words);
+    const stream = this.#memory.allocate(4 * encode(0).words.length);
+    const { words } = encode(stream);
+    const placed = this.#memory.words(stream, words.length);
     const floats = ({ buffer, shape }: View) => this.#memory.floats(addresses.get(buffer) as number, size(shape));
     return {
       inputs: inputs.map(floats),
       outputs: outputs.map(floats),
-      run: () => void this.#run(stream, 0, 1, this.#scratch, CONTROL),
+      run: () => {
+        placed.set(words);
+        this.#run(stream, 0, 1, this.#scratch, CONTROL);
+      },
     };
   }
 }
