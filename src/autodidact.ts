@@ -23,16 +23,21 @@ export { type Losses, type Method, method, type Parts, type Scalars } from "./me
 export { methods } from "./methods/methods.ts";
 export * as options from "./methods/options.ts";
 export { type Backbone, type BackboneOptions, backbones, makeBackbone } from "./models/backbone.ts";
+export { ResNet } from "./models/resnet.ts";
+export { ViT } from "./models/vit.ts";
+export { Attention } from "./nn/attention.ts";
 export { Conv2d } from "./nn/conv.ts";
 // Layers, optimisers, models.
 export { ema } from "./nn/ema.ts";
 export { withSeed } from "./nn/init.ts";
 export { Linear } from "./nn/linear.ts";
+export { Mlp } from "./nn/mlp.ts";
 export { Buffer, Module, namedParameters, withContext } from "./nn/module.ts";
 export { BatchNorm, LayerNorm } from "./nn/norm.ts";
 export { Optimizer } from "./nn/optim/optimizer.ts";
 export { makeOptimizer, type OptimizerSpec } from "./nn/optim/optimizers.ts";
 export * as schedules from "./nn/optim/schedule.ts";
+export { Sequential } from "./nn/sequential.ts";
 export type { Recipe } from "./recipes/recipe.ts";
 export { defaultRecipe, recipes } from "./recipes/recipes.ts";
 export { grad } from "./tape/grad.ts";

@@ -30,6 +30,7 @@ const excluded = 1e9;
  */
 export function ntXent(z1: Tensor, z2: Tensor, temperature: number, all: Candidates = { z1, z2, offset: 0 }): Contrast {
   const n = z1.shape[0];
+  if (all.z1.shape[0] < 2) throw new RangeError("Cannot contrast one image with others: expected a batch of at least 2");
   const image = iota(n).add(all.offset);
   const self = oneHot(image, all.z1.shape[0]).mul(excluded);
   const similarity = (a: Tensor, b: Tensor) => a.matmul(b.t()).div(temperature);

@@ -40,6 +40,12 @@ test("two views that agree and differ from all others lose nothing", async () =>
   assert.ok(item(loss) < 1e-6);
 });
 
+test("a batch of one image is refused: there is nothing to tell it from", async () => {
+  const one = { data: Float32Array.of(1, 0), shape: [1, 2] };
+  const refused = compile((z: Tensor) => ntXent(z, z, 0.1).loss, reference)(one);
+  assert.match(await refused.then(() => "accepted", String), /expected a batch of at least 2/);
+});
+
 test("the mean over all anchors of two views is half of the official loss", async () => {
   const views = [fill("z1", [5, 7], "input"), fill("z2", [5, 7], "input")] as const;
   const both = await compile((a: Tensor, b: Tensor) => {

@@ -1,10 +1,10 @@
-"""Makes google.png, twitter.png and emoji.json in this folder from the drawings that two npm packages carry.
+"""Makes google.png, twitter.png and emoji.json of src/demo/emoji from the drawings that two npm packages carry.
 
     npm pack emoji-datasource-google@16.0.0 emoji-datasource-twitter@16.0.0
-    python3 make.py emoji-datasource-google-16.0.0.tgz emoji-datasource-twitter-16.0.0.tgz
+    python3 test/demo/make_emoji.py emoji-datasource-google-16.0.0.tgz emoji-datasource-twitter-16.0.0.tgz
 
 Takes every emoji that both vendors have drawn, without variants of skin colour, in Unicode's order. Each 64 x 64 drawing is
-put on white and halved by the mean of 2 x 2 pixels. Needs Pillow. The README beside this file names authors and licences.
+put on white and halved by the mean of 2 x 2 pixels. Needs Pillow. The README beside the pictures names authors and licences.
 """
 
 import io
@@ -18,7 +18,7 @@ from PIL import Image
 
 SIDE = 32
 COLUMNS = 48
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[2] / "src" / "demo" / "emoji"
 
 
 def read(archive, name):
