@@ -1,6 +1,17 @@
-// One plain loop for each op. `Call` and its shapes are described in reference.ts.
+// One plain loop for each op. `Call` and its shapes are described below.
 import { type Shape, size, strides } from "../tape/shape.ts";
-import { type Call, eachBroadcast, type Numbers } from "./reference.ts";
+import type { Attributes } from "../tape/tensor.ts";
+
+export type Numbers = Float64Array;
+
+/** What a reference kernel sees. Outputs are zeroed. */
+export interface Call {
+  inputs: readonly Numbers[];
+  outputs: readonly Numbers[];
+  shapes: readonly Shape[]; // of the inputs
+  outShapes: readonly Shape[];
+  attrs: Attributes;
+}
 
 type Kernel = (call: Call) => void;
 
@@ -50,6 +61,28 @@ const elementwise: Record<string, (a: number, b: number, c: number) => number> =
   equal: (a, b) => Number(f32(a) === f32(b)),
   where: (c, a, b) => (c !== 0 ? a : b),
 };
+
+/** Calls f(out, in...) for every element of `shape`, operands read with broadcasting. */
+export function eachBroadcast(shape: Shape, operands: readonly Shape[], f: (at: number, from: number[]) => void): void {
+  const steps = operands.map((s) => {
+    const own = strides(s);
+    return shape.map((_, i) => {
+      const axis = i - (shape.length - s.length);
+      return axis < 0 || s[axis] === 1 ? 0 : own[axis];
+    });
+  });
+  const index = new Array<number>(shape.length).fill(0);
+  const from = operands.map(() => 0);
+  for (let at = 0, n = size(shape); at < n; at++) {
+    f(at, from);
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      for (let i = 0; i < from.length; i++) from[i] += steps[i][axis];
+      if (++index[axis] < shape[axis]) break;
+      for (let i = 0; i < from.length; i++) from[i] -= steps[i][axis] * shape[axis];
+      index[axis] = 0;
+    }
+  }
+}
 
 /** Views a shape around one axis as [outer, n, inner]. */
 function around(shape: Shape, axis: number): [outer: number, n: number, inner: number] {

@@ -1,22 +1,11 @@
 // The plain backend: every op as loops over float64, one node at a time, in the order of the trace. Slow and obvious;
 // the tests compare the others with it.
-import { type Shape, size, strides } from "../tape/shape.ts";
+import { size } from "../tape/shape.ts";
 import { reachable } from "../tape/simplify.ts";
-import type { Attributes, Node, Parameter, Tensor } from "../tape/tensor.ts";
+import type { Node, Parameter, Tensor } from "../tape/tensor.ts";
 import type { Trace } from "../tape/trace.ts";
 import type { Backend, Executable } from "./backend.ts";
-import { kernels } from "./reference-kernels.ts";
-
-export type Numbers = Float64Array;
-
-/** What a reference kernel sees. Outputs are zeroed. */
-export interface Call {
-  inputs: readonly Numbers[];
-  outputs: readonly Numbers[];
-  shapes: readonly Shape[]; // of the inputs
-  outShapes: readonly Shape[];
-  attrs: Attributes;
-}
+import { kernels, type Numbers } from "./reference-kernels.ts";
 
 /** Runs a trace node by node. */
 export class ReferenceExecutable implements Executable {
@@ -66,28 +55,6 @@ function evaluate(node: Node, values: Map<Node, Numbers[]>, inputs: readonly Flo
   const outputs = node.shapes.map((s) => new Float64Array(size(s)));
   kernel({ inputs: args, outputs, shapes: node.inputs.map((t) => t.shape), outShapes: node.shapes, attrs });
   return outputs;
-}
-
-/** Calls f(out, in...) for every element of `shape`, operands read with broadcasting. */
-export function eachBroadcast(shape: Shape, operands: readonly Shape[], f: (at: number, from: number[]) => void): void {
-  const steps = operands.map((s) => {
-    const own = strides(s);
-    return shape.map((_, i) => {
-      const axis = i - (shape.length - s.length);
-      return axis < 0 || s[axis] === 1 ? 0 : own[axis];
-    });
-  });
-  const index = new Array<number>(shape.length).fill(0);
-  const from = operands.map(() => 0);
-  for (let at = 0, n = size(shape); at < n; at++) {
-    f(at, from);
-    for (let axis = shape.length - 1; axis >= 0; axis--) {
-      for (let i = 0; i < from.length; i++) from[i] += steps[i][axis];
-      if (++index[axis] < shape[axis]) break;
-      for (let i = 0; i < from.length; i++) from[i] -= steps[i][axis] * shape[axis];
-      index[axis] = 0;
-    }
-  }
 }
 
 /** A backend of plain loops in float64, for tests. */

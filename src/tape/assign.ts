@@ -1,6 +1,5 @@
 // Stores the new values of parameters: in place where the old value is no longer needed, by a copy at the end where it is.
-import type { Draft } from "./lower.ts";
-import type { Buffer, Elementwise, Step, View } from "./program.ts";
+import type { Buffer, Draft, Elementwise, Step, View } from "./program.ts";
 import { type Shape, sameShape } from "./shape.ts";
 import { contiguous, isContiguous } from "./view.ts";
 

@@ -10,19 +10,12 @@ import { storeAssigned } from "./assign.ts";
 import { attachEpilogues } from "./epilogue.ts";
 import { fuse, type Group, type Item, isConstant } from "./fuse.ts";
 import { plan } from "./plan.ts";
-import type { Buffer, Elementwise, Instruction, Program, Step, View } from "./program.ts";
+import type { Buffer, Draft, Elementwise, Instruction, Program, View } from "./program.ts";
 import { type Shape, size } from "./shape.ts";
 import { type Graph, type Readers, readersOf, simplify } from "./simplify.ts";
 import { type Node, type Parameter, Tensor } from "./tensor.ts";
 import type { Trace } from "./trace.ts";
 import { asRows, collapse, contiguous, isContiguous, movers, reshaped, stretched } from "./view.ts";
-
-/** A program before the plan: buffers without offsets. */
-export interface Draft {
-  steps: Step[];
-  buffers: Buffer[];
-  outputs: View[];
-}
 
 /** Makes the program of a trace. */
 export function lower(trace: Trace): Program {

@@ -1,7 +1,6 @@
 // Planning: when each intermediate lives is known, so all of them get offsets in one arena before anything runs.
 import { mapViews, viewsRead, writes } from "./assign.ts";
-import type { Draft } from "./lower.ts";
-import type { Buffer, Program, Step, View } from "./program.ts";
+import type { Buffer, Draft, Program, Step, View } from "./program.ts";
 import { sameShape } from "./shape.ts";
 import { isContiguous } from "./view.ts";
 

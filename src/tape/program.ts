@@ -73,3 +73,10 @@ export interface Program {
   /** Read back after a run, in the trace's order. Contiguous. */
   readonly outputs: readonly View[];
 }
+
+/** A program before the plan: buffers without offsets. */
+export interface Draft {
+  steps: Step[];
+  buffers: Buffer[];
+  outputs: View[];
+}

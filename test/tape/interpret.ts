@@ -1,7 +1,7 @@
 // Runs a planned program with the reference kernels, every buffer at its planned place, so that a wrong plan shows.
 import type { Backend, Executable } from "../../src/backend/backend.ts";
-import { type Numbers, ReferenceBackend } from "../../src/backend/reference.ts";
-import { kernels } from "../../src/backend/reference-kernels.ts";
+import { ReferenceBackend } from "../../src/backend/reference.ts";
+import { kernels, type Numbers } from "../../src/backend/reference-kernels.ts";
 import { lower } from "../../src/tape/lower.ts";
 import type { Buffer, Elementwise, Program, Step, View } from "../../src/tape/program.ts";
 import { size } from "../../src/tape/shape.ts";
