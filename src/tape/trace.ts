@@ -108,7 +108,7 @@ function build(f: (...args: never[]) => unknown, args: unknown[], backend: Backe
 }
 
 /** A compiled function. */
-export interface Compiled1<A extends unknown[], R> {
+export interface CompiledFunction<A extends unknown[], R> {
   (...args: { [K in keyof A]: Argument<A[K]> }): Promise<Value<R>>;
   /** Traces and loads for arguments of these shapes without running; gives the program's memory and counts. */
   prepare(...args: { [K in keyof A]: Argument<A[K]> }): Promise<Executable>;
@@ -121,7 +121,7 @@ export interface Compiled1<A extends unknown[], R> {
  *     const step = compile((x: Tensor, lr: Tensor) => { ...; return { loss } }, backend)
  *     const { loss } = await step({ data, shape: [32, 784] }, 0.1)
  */
-export function compile<A extends unknown[], R>(f: (...args: A) => R, backend: Backend | Promise<Backend>): Compiled1<A, R> {
+export function compile<A extends unknown[], R>(f: (...args: A) => R, backend: Backend | Promise<Backend>): CompiledFunction<A, R> {
   const cache = new Map<string, Compiled>();
   const prepare = async (args: unknown[]) => {
     const loaded = await backend;
@@ -144,7 +144,7 @@ export function compile<A extends unknown[], R>(f: (...args: A) => R, backend: B
       () => ({ data: values[at], shape: outputs[at++] }),
     );
   };
-  return Object.assign(call, { prepare: async (...args: unknown[]) => (await prepare(args)).executable }) as Compiled1<A, R>;
+  return Object.assign(call, { prepare: async (...args: unknown[]) => (await prepare(args)).executable }) as CompiledFunction<A, R>;
 }
 
 function checked(x: Host | number): Float32Array {
