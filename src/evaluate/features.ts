@@ -6,7 +6,7 @@ import { rawView, type ViewSpec } from "../data/views.ts";
 import type { Backbone } from "../models/backbone.ts";
 import { withContext } from "../nn/module.ts";
 import type { Tensor } from "../tape/tensor.ts";
-import { type Compiled1, compile, type Host } from "../tape/trace.ts";
+import { type CompiledFunction, compile, type Host } from "../tape/trace.ts";
 import type { Features } from "./knn.ts";
 import { meanRow } from "./spectrum.ts";
 
@@ -33,7 +33,7 @@ export interface ExtractOptions {
 type Embed = (images: Host) => Promise<Host>;
 
 /** A backbone in evaluation mode: running statistics, no noise. */
-export function embedder(backbone: Backbone, backend: Backend): Compiled1<[Tensor], Tensor> {
+export function embedder(backbone: Backbone, backend: Backend): CompiledFunction<[Tensor], Tensor> {
   return compile((images: Tensor) => withContext({ training: false }, () => backbone.forward(images)), backend);
 }
 

@@ -8,7 +8,7 @@ import { clipEach, clipGlobal } from "../nn/optim/clip.ts";
 import { norm, type Optimizer } from "../nn/optim/optimizer.ts";
 import { grad } from "../tape/grad.ts";
 import type { Parameter, Tensor } from "../tape/tensor.ts";
-import { type Compiled1, compile, type Host, item } from "../tape/trace.ts";
+import { type CompiledFunction, compile, type Host, item } from "../tape/trace.ts";
 
 /** What is trained, and how a gradient becomes a change. */
 export interface Learner {
@@ -41,7 +41,7 @@ export interface StepNumbers {
   readonly gradients: ReadonlyMap<string, number>;
 }
 
-type Step = Compiled1<
+type Step = CompiledFunction<
   [views: Tensor[], scalars: Record<string, Tensor>, key: Tensor],
   { shown: Record<string, Tensor | undefined>; norms: (Tensor | undefined)[] }
 >;
