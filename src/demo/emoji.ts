@@ -2,8 +2,8 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { decodeImage } from "../data/decode.ts";
+import { encodePng } from "../data/encode-png.ts";
 import { type ImageSource, packedPicture, packedSource } from "../data/source.ts";
-import { encodePng } from "../train/report/png.ts";
 
 export const vendors = ["google", "twitter"] as const;
 export type Vendor = (typeof vendors)[number];

@@ -2,6 +2,7 @@
 import type { Backend } from "../backend/backend.ts";
 import { openBackend } from "../backend/open.ts";
 import { writeAtomically } from "../checkpoint/atomic.ts";
+import { dataUri, type Pixels } from "../data/encode-png.ts";
 import { openLoader } from "../data/loader.ts";
 import { openImages } from "../data/open.ts";
 import { type ImageSource, subset } from "../data/source.ts";
@@ -10,13 +11,12 @@ import { newestCheckpoint } from "../evaluate/checkpoints.ts";
 import { type Encoder, openEncoder } from "../evaluate/encoder.ts";
 import { embedder, evenly, extract } from "../evaluate/features.ts";
 import { nearest, normalizeRows } from "../evaluate/knn.ts";
+import { attentionMaps, filterSheet, firstFilters } from "../evaluate/looks.ts";
 import { tsne } from "../evaluate/tsne.ts";
 import { withContext } from "../nn/module.ts";
 import type { Tensor } from "../tape/tensor.ts";
 import { compile, type Host } from "../tape/trace.ts";
-import { attentionMaps, filterSheet, firstFilters } from "./report/looks.ts";
 import { type Figure, page, type Section, table } from "./report/page.ts";
-import { dataUri, type Pixels } from "./report/png.ts";
 import { curves, embeddingMap, type Gallery, gallerySection, neighbourRows, Sprites } from "./report/sections.ts";
 import { type Metric, RunFolder, type RunRecord } from "./run.ts";
 

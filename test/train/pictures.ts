@@ -1,8 +1,8 @@
 // Small labelled pictures for training tests: stripes of a direction and colour for each class, with noise.
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { encodePng } from "../../src/data/encode-png.ts";
 import { type ImageSource, packedSource } from "../../src/data/source.ts";
-import { encodePng } from "../../src/train/report/png.ts";
 import { uniform } from "../fill.ts";
 
 const classes = ["across", "down", "plain"];

@@ -1,9 +1,10 @@
 // The parts of a report, from numbers and pictures to HTML.
+
+import { dataUri, type Pixels, sheet } from "../../data/encode-png.ts";
 import type { Metric } from "../run.ts";
 import { type Chart, chart, type Series } from "./chart.ts";
 import { escapeHtml } from "./html.ts";
 import type { Section } from "./page.ts";
-import { dataUri, type Pixels, sheet } from "./png.ts";
 
 /** A row of pictures: one that was asked about, and what was found for it. */
 export interface GalleryRow {

@@ -1,7 +1,8 @@
 // What a network looks at and for: attention maps over pictures, and the filters of the first layer.
-import type { Parameter } from "../../tape/tensor.ts";
-import type { Host } from "../../tape/trace.ts";
-import { type Pixels, sheet } from "./png.ts";
+
+import { type Pixels, sheet } from "../data/encode-png.ts";
+import type { Parameter } from "../tape/tensor.ts";
+import type { Host } from "../tape/trace.ts";
 
 /** Dark violet over teal to yellow: a few stops in the manner of matplotlib's viridis, which is even to the eye. */
 const stops = [
