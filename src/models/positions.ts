@@ -39,7 +39,7 @@ function cubic(x: number): number {
  * The matrix [to, from] of bicubic interpolation on one axis as torch.nn.functional.interpolate does it (align_corners false, no
  * antialias, borders repeated). `scale` is the factor that maps coordinates: to / from unless a caller gave its own.
  */
-function resampling(from: number, to: number, scale: number): Float64Array {
+export function resampling(from: number, to: number, scale: number): Float64Array {
   const matrix = new Float64Array(to * from);
   for (let i = 0; i < to; i++) {
     const at = (i + 0.5) / scale - 0.5;
