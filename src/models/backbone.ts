@@ -1,9 +1,10 @@
 // What a method may know of a backbone, and backbones by name.
 import { withSeed } from "../nn/init.ts";
 import type { Module } from "../nn/module.ts";
+import type { Shape } from "../tape/shape.ts";
 import type { Tensor } from "../tape/tensor.ts";
-import { ResNet, resnets } from "./resnet.ts";
-import { ViT, vits } from "./vit.ts";
+import { resnetFamily } from "./resnet.ts";
+import { vitFamily } from "./vit.ts";
 
 /** A network from images to features. Images are [b, h, w, 3], normalised. */
 export interface Backbone extends Module {
@@ -11,77 +12,92 @@ export interface Backbone extends Module {
   readonly features: number;
   /** [b, h, w, 3] -> [b, features] */
   forward(x: Tensor): Tensor;
-  /** Features by place: [b, h', w', c] (a ViT's patch tokens, a ResNet's last map before pooling). */
+  /** Features by place: [b, h', w', c] (a transformer's patch tokens, a ResNet's last map before pooling). */
   map(x: Tensor): Tensor;
-  /** Attention of the class token to the patches in the last block: [b, heads, h', w']. Transformers only. */
+  /** The map that each stage ends in, the finest first: [b, h', w', c] each. A plain transformer is one stage. */
+  stages(x: Tensor): Tensor[];
+  /** Tokens (or pixels in rows) after each of the last n blocks, the earliest first: [b, tokens, c] each, normed as the features are. */
+  intermediateLayers(x: Tensor, n: number): Tensor[];
+  /** Self-attention among all tokens in the last block: [b, heads, tokens, tokens]; by window where it is. Transformers only. */
+  lastAttention?(x: Tensor): Tensor;
+  /** Where the class token looks in the last block: [b, heads, h', w']. Transformers with a class token only. */
   attention?(x: Tensor): Tensor;
 }
 
-export interface BackboneOptions {
-  /** Side of the images that position embeddings are made for; a multiple of the patch. */
+/** What a backbone is built with, beside its name. */
+export interface BuildOptions {
+  /** Side of the images that position tables are made for; without it the family's usual one. */
   size?: number;
   /** Stochastic depth of the last block; earlier blocks have proportionally less. Transformers only. */
   dropPath?: number;
+}
+
+export interface BackboneOptions extends BuildOptions {
   /** The same seed gives the same weights; without it they are drawn from the surrounding `withSeed`. */
   seed?: number;
 }
+
+/** One network of a family. */
+export interface Variant {
+  readonly features: number;
+  /** Architecture in a few words. */
+  readonly about: string;
+  build(options: BuildOptions): Backbone;
+  /** Side of the images that a checkpoint's tables were made for, by the shapes under its names; undefined where nothing depends on it. */
+  sizeOf?(shapeOf: (name: string) => Shape | undefined): number | undefined;
+}
+
+/** Networks of one kind. */
+export interface Family {
+  /** By name, as `autodidact models` lists them. */
+  readonly variants: Readonly<Record<string, Variant>>;
+  /** A variant that is not listed, such as one with a width of its own; or why a name that is nearly one is none. */
+  parse?(name: string): Variant | string | undefined;
+}
+
+const families: readonly Family[] = [resnetFamily, vitFamily];
 
 /** What `autodidact models` lists. */
 export interface BackboneEntry {
   readonly name: string;
   readonly features: number;
-  /** Architecture in a few words. */
   readonly about: string;
 }
 
-const widths = ["0.25", "0.5", "2", "4"];
+/** Every listed backbone. `makeBackbone` knows more names: a ResNet also takes a width, "resnet18-cifar-w0.25". */
+export const backbones = (): BackboneEntry[] =>
+  families.flatMap(({ variants }) => Object.entries(variants).map(([name, { features, about }]) => ({ name, features, about })));
 
-/** Every name that `makeBackbone` knows. A ResNet also takes a width: "resnet18-cifar-w0.25". */
-export function backbones(): BackboneEntry[] {
-  const resnetEntries = Object.entries(resnets).flatMap(([name, { features, paper }]) => [
-    { name, features, about: `${paper}; ImageNet stem` },
-    { name: `${name}-cifar`, features, about: `${paper}; 3 x 3 stem without pooling, for images of 32 to 96` },
-  ]);
-  const vitEntries = Object.entries(vits).map(([name, { dim, depth, heads, patch }]) => ({
-    name,
-    features: dim,
-    about: `ViT, ${depth} blocks of ${dim} with ${heads} heads, patch ${patch}`,
-  }));
-  return [...resnetEntries, ...vitEntries];
-}
-
-interface Parsed {
-  family: string;
-  cifar: boolean;
-  width: number;
-}
-
-/** "resnet18-cifar-w0.25" -> family resnet18, CIFAR stem, width 0.25. */
-function parse(name: string): Parsed | undefined {
-  const match = /^(.*?)(-cifar)?(?:-w(\d+(?:\.\d+)?))?$/.exec(name);
-  const [, family, cifar, width] = match as RegExpExecArray;
-  if (family in vits && !cifar && !width) return { family, cifar: false, width: 1 };
-  if (family in resnets) return { family, cifar: !!cifar, width: width === undefined ? 1 : Number(width) };
-  return undefined;
+/** The variant of a name, or why there is none. */
+function find(name: string): Variant | string {
+  for (const { variants, parse } of families) {
+    const found = Object.hasOwn(variants, name) ? variants[name] : parse?.(name);
+    if (found !== undefined) return found;
+  }
+  return `Unknown backbone "${name}"`;
 }
 
 /** Why a name is no backbone, or undefined if it is one. For usage errors; `makeBackbone` throws the same words. */
 export function backboneError(name: string): string | undefined {
-  const parsed = parse(name);
-  if (!parsed) return `Unknown backbone "${name}"`;
-  if (parsed.width < 0.25 || (64 * parsed.width) % 4)
-    return `Cannot make "${name}": expected a width of 0.25 or more that gives whole channels, such as ${widths.join(", ")}`;
-  return undefined;
+  const found = find(name);
+  return typeof found === "string" ? found : undefined;
+}
+
+function variant(name: string): Variant {
+  const found = find(name);
+  if (typeof found === "string") throw new RangeError(found);
+  return found;
 }
 
 /** Builds a backbone with fresh weights. */
-export function makeBackbone(name: string, { size = 224, dropPath = 0, seed }: BackboneOptions = {}): Backbone {
-  const error = backboneError(name);
-  if (error) throw new RangeError(error);
-  const { family, cifar, width } = parse(name) as Parsed;
-  const build = () => {
-    if (family in vits) return new ViT({ ...vits[family as keyof typeof vits], size, dropPath });
-    return new ResNet({ ...resnets[family as keyof typeof resnets], cifarStem: cifar, width });
-  };
-  return seed === undefined ? build() : withSeed(seed, build);
+export function makeBackbone(name: string, { seed, ...options }: BackboneOptions = {}): Backbone {
+  const { build } = variant(name);
+  return seed === undefined ? build(options) : withSeed(seed, () => build(options));
 }
+
+/**
+ * Side of the images that the tables of a checkpoint were made for, to build a backbone that it fits; undefined where no table
+ * depends on it or the checkpoint has none. `shapeOf` gives the shape under a name of the backbone's, if the checkpoint has it.
+ */
+export const sizeOfTables = (name: string, shapeOf: (name: string) => Shape | undefined): number | undefined =>
+  variant(name).sizeOf?.(shapeOf);

@@ -7,18 +7,21 @@ import { Module } from "../nn/module.ts";
 import { BatchNorm } from "../nn/norm.ts";
 import { Sequential } from "../nn/sequential.ts";
 import type { Tensor } from "../tape/tensor.ts";
+import type { Family, Variant } from "./backbone.ts";
 
 export const resnets = {
-  resnet18: { block: "basic", layers: [2, 2, 2, 2], features: 512, paper: "ResNet-18" },
-  resnet34: { block: "basic", layers: [3, 4, 6, 3], features: 512, paper: "ResNet-34" },
-  resnet50: { block: "bottleneck", layers: [3, 4, 6, 3], features: 2048, paper: "ResNet-50" },
-} as const;
+  resnet18: { block: "basic", layers: [2, 2, 2, 2] },
+  resnet34: { block: "basic", layers: [3, 4, 6, 3] },
+  resnet50: { block: "bottleneck", layers: [3, 4, 6, 3] },
+  resnet101: { block: "bottleneck", layers: [3, 4, 23, 3] },
+  resnet152: { block: "bottleneck", layers: [3, 8, 36, 3] },
+} as const satisfies Record<string, ResNetOptions>;
 
 export interface ResNetOptions {
   block: "basic" | "bottleneck";
   /** Blocks in each of the four stages. */
   layers: readonly number[];
-  /** Multiplies every width, the stem's included. */
+  /** Multiplies every width, the stem's included, as SwAV and SimCLR widen (torchvision's "wide" networks widen the 3 x 3 only). */
   width?: number;
   /** 3 x 3 convolution of stride 1 and no pooling, for small images; otherwise 7 x 7 of stride 2 and max pooling. */
   cifarStem?: boolean;
@@ -120,13 +123,11 @@ class Bottleneck extends Module {
 type Block = BasicBlock | Bottleneck;
 const blocks = { basic: BasicBlock, bottleneck: Bottleneck };
 
-/** Maps of the stages, for checks and dense features: [b, h, w, c] each. */
-export interface Stages {
+/** What the parts of a ResNet give: [b, h, w, c] each. */
+export interface Outputs {
   stem: Tensor;
-  layer1: Tensor;
-  layer2: Tensor;
-  layer3: Tensor;
-  layer4: Tensor;
+  /** Of every block, by stage. */
+  stages: Tensor[][];
 }
 
 export class ResNet extends Module {
@@ -175,27 +176,41 @@ export class ResNet extends Module {
     if (zeroInitResidual) this.zeroInitResidual();
   }
 
-  /** Makes every block the identity until trained. */
-  zeroInitResidual(): void {
-    for (const { lastNorm } of [this.layer1, this.layer2, this.layer3, this.layer4].flat()) {
-      if (lastNorm.weight) initialize(lastNorm.weight, constant(0));
-    }
+  get #blocks(): Block[][] {
+    return [this.layer1, this.layer2, this.layer3, this.layer4];
   }
 
-  /** [b, h, w, 3] -> every stage's output. */
-  stages(x: Tensor): Stages {
+  /** Makes every block the identity until trained. */
+  zeroInitResidual(): void {
+    for (const { lastNorm } of this.#blocks.flat()) if (lastNorm.weight) initialize(lastNorm.weight, constant(0));
+  }
+
+  /** [b, h, w, 3] -> the maps of the stem and of every block. */
+  outputs(x: Tensor): Outputs {
     const first = this.bn1.forward(this.conv1.forward(x)).relu();
     const stem = this.#cifarStem ? first : first.maxPool({ kernel: 3, stride: 2, padding: 1 });
-    const run = (stage: Block[], y: Tensor) => stage.reduce((z, block) => block.forward(z), y);
-    const layer1 = run(this.layer1, stem);
-    const layer2 = run(this.layer2, layer1);
-    const layer3 = run(this.layer3, layer2);
-    return { stem, layer1, layer2, layer3, layer4: run(this.layer4, layer3) };
+    let y = stem;
+    const run = (block: Block) => {
+      y = block.forward(y);
+      return y;
+    };
+    return { stem, stages: this.#blocks.map((stage) => stage.map(run)) };
+  }
+
+  /** [b, h, w, 3] -> the last map of each stage, [b, h / 4, w / 4, ...] to [b, h / 32, w / 32, features] (h to h / 8 with the CIFAR stem) */
+  stages(x: Tensor): Tensor[] {
+    return this.outputs(x).stages.map((maps) => maps[maps.length - 1]);
   }
 
   /** [b, h, w, 3] -> [b, h / 32, w / 32, features] (h / 8 with the CIFAR stem) */
   map(x: Tensor): Tensor {
-    return this.stages(x).layer4;
+    return this.stages(x)[3];
+  }
+
+  /** Outputs of the last n blocks as rows of pixels, the earliest first: n of [b, h w, c] */
+  intermediateLayers(x: Tensor, n: number): Tensor[] {
+    const maps = this.outputs(x).stages.flat().slice(-n);
+    return maps.map((map) => map.reshape([map.shape[0], -1, map.shape[3]]));
   }
 
   /** [b, h, w, 3] -> [b, features], or logits with `fc` */
@@ -208,3 +223,56 @@ export class ResNet extends Module {
     return this.fc ? this.fc.forward(features) : features;
   }
 }
+
+/** What may follow a ResNet's name: "resnet50-cifar-w0.25", "resnet50-w2-stride8". */
+interface Suffixes {
+  cifarStem: boolean;
+  width: number;
+  /** Of the last map against the image; 32 unless later stages are dilated. */
+  stride: 8 | 16 | 32;
+}
+
+const dilations = { 8: [false, true, true], 16: [false, false, true], 32: [false, false, false] } as const;
+
+function variant(name: keyof typeof resnets, { cifarStem, width, stride }: Suffixes): Variant {
+  const { block, layers } = resnets[name];
+  const notes = [
+    cifarStem ? "3 x 3 stem without pooling, for images of 32 to 96" : "ImageNet stem",
+    ...(width === 1 ? [] : [`${width} times the channels`]),
+    ...(stride === 32 ? [] : [`dilated to a stride of ${stride}`]),
+  ];
+  return {
+    features: 512 * width * blocks[block].expansion,
+    about: `ResNet-${name.slice("resnet".length)}; ${notes.join("; ")}`,
+    build: () => new ResNet({ block, layers, cifarStem, width, replaceStrideWithDilation: dilations[stride] }),
+  };
+}
+
+/** Width of a name's suffix, or why it will not do. */
+export function widthOf(name: string, digits: string | undefined): number | string {
+  const width = digits === undefined ? 1 : Number(digits);
+  const whole = width >= 0.25 && (64 * width) % 4 === 0;
+  return whole ? width : `Cannot make "${name}": expected a width of 0.25 or more that gives whole channels, such as 0.25, 0.5, 2, 4`;
+}
+
+function parse(name: string): Variant | string | undefined {
+  const [, base, cifar, digits, stride] = /^(.*?)(-cifar)?(?:-w(\d+(?:\.\d+)?))?(?:-stride(\d+))?$/.exec(name) as RegExpExecArray;
+  if (!Object.hasOwn(resnets, base)) return undefined;
+  const width = widthOf(name, digits);
+  if (typeof width === "string") return width;
+  if (stride === undefined) return variant(base as keyof typeof resnets, { cifarStem: !!cifar, width, stride: 32 });
+  if (cifar || resnets[base as keyof typeof resnets].block === "basic" || (stride !== "8" && stride !== "16"))
+    return `Cannot make "${name}": expected -stride8 or -stride16 after a network of bottleneck blocks, such as resnet50-stride8`;
+  return variant(base as keyof typeof resnets, { cifarStem: false, width, stride: stride === "8" ? 8 : 16 });
+}
+
+/** Each name also takes a width and a stride: "resnet50-w2", "resnet18-cifar-w0.25", "resnet50-stride8". */
+export const resnetFamily: Family = {
+  variants: Object.fromEntries(
+    (Object.keys(resnets) as (keyof typeof resnets)[]).flatMap((name) => [
+      [name, variant(name, { cifarStem: false, width: 1, stride: 32 })],
+      [`${name}-cifar`, variant(name, { cifarStem: true, width: 1, stride: 32 })],
+    ]),
+  ),
+  parse,
+};

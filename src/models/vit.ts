@@ -10,23 +10,31 @@ import { Module } from "../nn/module.ts";
 import { LayerNorm } from "../nn/norm.ts";
 import { concat } from "../tape/ops/move.ts";
 import type { Parameter, Tensor } from "../tape/tensor.ts";
+import type { Family, Variant } from "./backbone.ts";
 import { resizePositions } from "./positions.ts";
 
 const tiny = { dim: 192, depth: 12, heads: 3 };
 const small = { dim: 384, depth: 12, heads: 6 };
 const base = { dim: 768, depth: 12, heads: 12 };
+const large = { dim: 1024, depth: 24, heads: 16 };
+const huge = { dim: 1280, depth: 32, heads: 16 };
 
 export const vits = {
   "vit-tiny-4": { ...tiny, patch: 4 },
   "vit-tiny-8": { ...tiny, patch: 8 },
+  "vit-tiny-14": { ...tiny, patch: 14 },
   "vit-tiny-16": { ...tiny, patch: 16 },
   "vit-small-4": { ...small, patch: 4 },
   "vit-small-8": { ...small, patch: 8 },
+  "vit-small-14": { ...small, patch: 14 },
   "vit-small-16": { ...small, patch: 16 },
   "vit-base-4": { ...base, patch: 4 },
   "vit-base-8": { ...base, patch: 8 },
+  "vit-base-14": { ...base, patch: 14 },
   "vit-base-16": { ...base, patch: 16 },
-};
+  "vit-large-16": { ...large, patch: 16 },
+  "vit-huge-14": { ...huge, patch: 14 },
+} satisfies Record<string, ViTOptions>;
 
 export interface ViTOptions {
   dim: number;
@@ -202,6 +210,11 @@ export class ViT extends Module {
     return this.#finalNorm(this.encode(x)).slice(1, 1).reshape([x.shape[0], rows, columns, this.features]);
   }
 
+  /** The map alone: the resolution never changes. */
+  stages(x: Tensor): Tensor[] {
+    return [this.map(x)];
+  }
+
   /** Outputs of the last n blocks, each normed, the earliest first: n of [b, 1 + rows columns, dim] */
   intermediateLayers(x: Tensor, n: number): Tensor[] {
     const outputs: Tensor[] = [];
@@ -226,3 +239,15 @@ export class ViT extends Module {
     return map.slice(2, 0, 1).slice(3, 1).reshape([x.shape[0], map.shape[1], rows, columns]);
   }
 }
+
+const variant = (options: ViTOptions): Variant => ({
+  features: options.dim,
+  about: `ViT, ${options.depth} blocks of ${options.dim} with ${options.heads} heads, patch ${options.patch}`,
+  build: (asked) => new ViT({ ...options, ...asked }),
+  sizeOf(shapeOf) {
+    const grid = Math.sqrt((shapeOf("pos_embed")?.[1] ?? Number.NaN) - 1); // the first row is the class token's
+    return Number.isInteger(grid) ? options.patch * grid : undefined;
+  },
+});
+
+export const vitFamily: Family = { variants: Object.fromEntries(Object.entries(vits).map(([name, options]) => [name, variant(options)])) };

@@ -9,11 +9,11 @@ import { fill } from "../fill.ts";
 import type { Check, Config, DigestLimits, Golden, Runner, Runners } from "./golden.ts";
 import { evaluate, fillModule, gradientsOf, nchw, nhwc } from "./models.ts";
 
-const evalLimit = 2e-5;
-const evalDigest: DigestLimits = { sums: 2e-5, elements: 1e-4, own: 1e-5 };
+export const evalLimit = 2e-5;
+export const evalDigest: DigestLimits = { sums: 2e-5, elements: 1e-4, own: 1e-5 };
 
 /** A tensor that is stored in full, or as a digest with its shape. */
-function compare(check: Check, name: string, got: Host, limit: number, digests: DigestLimits): void {
+export function compare(check: Check, name: string, got: Host, limit: number, digests: DigestLimits): void {
   if (check.golden.tensors.has(name)) check.close(name, got, limit);
   else {
     check.exact(`${name}.shape`, got.shape);
@@ -21,11 +21,15 @@ function compare(check: Check, name: string, got: Host, limit: number, digests: 
   }
 }
 
+/** Several values under a name and a number each. */
+export const numbered = <T>(name: string, values: readonly T[], first = 0): Record<string, T> =>
+  Object.fromEntries(values.map((value, i) => [`${name}${first + i}`, value]));
+
 /** PyTorch's own float32 error of a tensor in this file. */
 const ownError = (golden: Golden, name: string): number => JSON.parse(golden.metadata.float32_error ?? "{}")[name] ?? 0;
 
 /** `train.*`: outputs, loss, gradients, running statistics after one step. */
-async function training(
+export async function training(
   golden: Golden,
   check: Check,
   backend: Backend,
@@ -34,7 +38,8 @@ async function training(
   x: Host,
 ): Promise<void> {
   const shape = golden.tensors.get("train.output")?.shape ?? [...golden.get("train.output.shape").data];
-  const cotangent = fill("cotangent", shape, "input");
+  const drawn = fill("cotangent", shape, "input");
+  const cotangent = shape.length === 4 ? nhwc(drawn) : drawn;
   const step = (t: Tensor, c: Tensor) => {
     const values = f(t);
     return { ...values, loss: values.output.mul(c).sum() };
@@ -77,7 +82,7 @@ function buffers(golden: Golden, check: Check, model: Module, bound: number): vo
 }
 
 /** Names and shapes of weights and buffers as the official state dict has them, in its order. */
-function sameState(golden: Golden, check: Check, model: Module): void {
+export function sameState(golden: Golden, check: Check, model: Module): void {
   const want = Object.entries(JSON.parse(golden.metadata.state) as Record<string, number[]>).map(([name, shape]) => `${name} ${shape}`);
   const got = Array.from(model.namedParameters(), ([name, parameter]) => `${name} ${parameter.officialShape}`);
   const wrong = want.find((line) => !got.includes(line)) ?? got.find((line) => !want.includes(line));
@@ -93,9 +98,10 @@ const resnet: Runner = async (golden, check, backend) => {
   const inputs: Record<string, [number[], "input"]> = JSON.parse(golden.metadata.inputs);
   const x = nhwc(fill("input", ...inputs.input));
   const forward = (t: Tensor) => {
-    const stages = model.stages(t);
-    const features = stages.layer4.mean([1, 2]);
-    return { ...stages, features, output: model.head(features) };
+    const { stem, stages } = model.outputs(t);
+    const maps = stages.map((blocks) => blocks[blocks.length - 1]);
+    const features = maps[3].mean([1, 2]);
+    return { stem, ...numbered("layer", maps, 1), features, output: model.head(features) };
   };
   const values = await evaluate(forward, x, backend);
   for (const [name, value] of Object.entries(values)) compare(check, `eval.${name}`, nchw(value), evalLimit, evalDigest);
@@ -154,7 +160,7 @@ const vitDino: Runner = async (golden, check, backend) => {
   await training(golden, check, backend, model, (x) => ({ output: model.pooled(x) }), input(shapes.train)); // the official forward never applies a head
 };
 
-const has = (golden: Golden, name: string): boolean => golden.tensors.has(name) || golden.tensors.has(`${name}.digest`);
+export const has = (golden: Golden, name: string): boolean => golden.tensors.has(name) || golden.tensors.has(`${name}.digest`);
 
 const vitMae: Runner = async (golden, check, backend) => {
   const model = new ViT({ ...vitOptions(golden.config), pool: golden.config.global_pool ? "mean" : "class" });

@@ -38,6 +38,14 @@ export class BnRelu extends Module implements Backbone {
   map(x: Tensor): Tensor {
     return this.forward(x);
   }
+
+  stages(x: Tensor): Tensor[] {
+    return [this.forward(x)];
+  }
+
+  intermediateLayers(x: Tensor): Tensor[] {
+    return [this.forward(x)];
+  }
 }
 
 interface Case {

@@ -30,6 +30,14 @@ export class TinyNet extends Module implements Backbone {
     return this.bn.forward(this.conv.forward(x)).relu();
   }
 
+  stages(x: Tensor): Tensor[] {
+    return [this.map(x)];
+  }
+
+  intermediateLayers(x: Tensor): Tensor[] {
+    return [this.map(x).reshape([x.shape[0], -1, this.features])];
+  }
+
   forward(x: Tensor): Tensor {
     return this.map(x).mean([1, 2]);
   }

@@ -14,7 +14,9 @@ const weights = (module: Module) => module.parameters().reduce((sum, p) => sum +
 /** Official counts: torchvision without fc, and the DINO repository without head (224 px). */
 const counts: [string, number][] = [
   ["resnet18", 11_176_512],
+  ["resnet34", 21_284_672],
   ["resnet50", 23_508_032],
+  ["resnet101", 42_500_160],
   ["vit-tiny-16", 5_524_416],
   ["vit-tiny-8", 5_526_720],
   ["vit-small-16", 21_665_664],
@@ -34,6 +36,25 @@ test("a width multiplies every channel count", () => {
   assert.equal(narrow.state().get("layer4.1.conv2.weight")?.shape, [128, 128, 3, 3]);
 });
 
+test("a listed backbone has as many features as it is listed with", () => {
+  for (const { name, features } of backbones().filter(({ name }) => /^resnet18|^vit-tiny/.test(name)))
+    assert.is(makeBackbone(name, { seed: 1 }).features, features, name);
+});
+
+test("dilated stages keep the resolution", async () => {
+  const model = makeBackbone("resnet50-w0.25-stride8", { seed: 1 });
+  const maps = await compile((t: Tensor) => model.stages(t), reference)(fill("x", [1, 33, 32, 3], "input"));
+  assert.equal(
+    maps.map(({ shape }) => shape.slice(1, 3)),
+    [
+      [9, 8],
+      [5, 4],
+      [5, 4],
+      [5, 4],
+    ],
+  );
+});
+
 test("the same seed gives the same backbone, another seed another", () => {
   const conv = (seed: number) => makeBackbone("resnet18-cifar-w0.25", { seed }).state().get("conv1.weight");
   assert.equal(conv(1), conv(1));
@@ -44,6 +65,9 @@ test("every listed backbone is one that can be made, and its name is understood 
   for (const { name } of backbones()) assert.is(backboneError(name), undefined, name);
   assert.is(backboneError("resnet34-w0.5"), undefined);
   assert.match(backboneError("resnet18-w0.1") ?? "", /^Cannot make "resnet18-w0\.1": expected a width/);
+  assert.is(backboneError("resnet50-w2-stride8"), undefined);
+  assert.match(backboneError("resnet18-stride8") ?? "", /^Cannot make "resnet18-stride8": expected -stride8 or -stride16 after/);
+  assert.match(backboneError("resnet50-stride4") ?? "", /^Cannot make "resnet50-stride4"/);
   assert.match(backboneError("vit-tiny-16-w2") ?? "", /^Unknown backbone/);
   assert.throws(() => makeBackbone("resnet19"), /^Unknown backbone "resnet19"$/);
 });
@@ -53,12 +77,44 @@ test("features, maps and attention have the shapes that are promised", async () 
   for (const name of ["resnet18-cifar-w0.25", "vit-tiny-8"]) {
     const model = name.startsWith("vit") ? new ViT({ dim: 24, depth: 2, heads: 3, patch: 8, size: 16 }) : makeBackbone(name, { seed: 1 });
     const shapes = await compile(
-      (t: Tensor) => ({ y: model.forward(t), map: model.map(t), attention: model.attention?.(t) }),
+      (t: Tensor) => ({
+        y: model.forward(t),
+        map: model.map(t),
+        stages: model.stages(t),
+        layers: model.intermediateLayers(t, 2),
+        attention: model.attention?.(t),
+        lastAttention: model.lastAttention?.(t),
+      }),
       reference,
     )(x);
+    const vit = name.startsWith("vit");
     assert.equal(shapes.y.shape, [2, model.features]);
-    assert.equal(shapes.map.shape, name.startsWith("vit") ? [2, 3, 2, 24] : [2, 3, 2, 128]);
-    assert.equal(shapes.attention?.shape, name.startsWith("vit") ? [2, 3, 3, 2] : undefined);
+    assert.equal(shapes.map.shape, vit ? [2, 3, 2, 24] : [2, 3, 2, 128]);
+    assert.equal(
+      shapes.stages.map(({ shape }) => shape),
+      vit
+        ? [[2, 3, 2, 24]]
+        : [
+            [2, 24, 16, 16],
+            [2, 12, 8, 32],
+            [2, 6, 4, 64],
+            [2, 3, 2, 128],
+          ],
+    );
+    assert.equal(
+      shapes.layers.map(({ shape }) => shape),
+      vit
+        ? [
+            [2, 7, 24],
+            [2, 7, 24],
+          ]
+        : [
+            [2, 6, 128],
+            [2, 6, 128],
+          ],
+    );
+    assert.equal(shapes.attention?.shape, vit ? [2, 3, 3, 2] : undefined);
+    assert.equal(shapes.lastAttention?.shape, vit ? [2, 3, 7, 7] : undefined);
   }
 });
 
@@ -94,8 +150,8 @@ test("drop path grows from nothing in the first block to its rate in the last", 
 test("blocks with a zeroed last norm begin as the identity", async () => {
   const model = new ResNet({ block: "basic", layers: [2, 1, 1, 1], width: 0.25, cifarStem: true, zeroInitResidual: true });
   const x = fill("x", [2, 9, 9, 3], "input");
-  const { stem, layer1 } = await compile((t: Tensor) => model.stages(t), reference)(x);
-  assert.equal(layer1.data, stem.data);
+  const { stem, stages } = await compile((t: Tensor) => model.outputs(t), reference)(x);
+  assert.equal(stages[0][1].data, stem.data);
 });
 
 test.run();
