@@ -39,8 +39,13 @@ export abstract class Module {
     return Object.entries(this);
   }
 
-  /** Every parameter and buffer with its official name, in field order. */
-  *namedParameters(prefix = ""): Generator<[string, Parameter]> {
+  /** Every parameter and buffer with its official name, in field order. One that layers share comes once, under its first name. */
+  namedParameters(prefix = ""): Generator<[string, Parameter]> {
+    return once(this.namedState(prefix));
+  }
+
+  /** The same, where a shared parameter comes under each of its names: what an official checkpoint holds. */
+  *namedState(prefix = ""): Generator<[string, Parameter]> {
     for (const [name, value] of this.fields()) yield* named(value, prefix + name);
   }
 
@@ -57,23 +62,35 @@ export abstract class Module {
 
   /** Copies numbers from a checkpoint: all of them, or none and an error. See `loadState`. */
   load(state: State, options: LoadOptions = {}): LoadReport {
-    return loadState(this.namedParameters(), state, options);
+    return loadState(this.namedState(), state, options);
   }
 
   /** Numbers under official names in official shapes. */
   state(prefix = ""): Map<string, Host> {
-    return stateOf(this.namedParameters(prefix));
+    return stateOf(this.namedState(prefix));
   }
 }
 
 function* named(value: unknown, name: string): Generator<[string, Parameter]> {
   if (value instanceof Parameter) yield [name, value];
-  else if (value instanceof Module) yield* value.namedParameters(`${name}.`);
+  else if (value instanceof Module) yield* value.namedState(`${name}.`);
   else if (Array.isArray(value)) for (const [i, part] of value.entries()) yield* named(part, `${name}.${i}`);
 }
 
-/** Parameters of a record of modules and parameters, each name preceded by the record's key. */
-export function* namedParameters(parts: Parts): Generator<[string, Parameter]> {
+/** Leaves out what came before under another name. */
+function* once(parameters: Iterable<[string, Parameter]>): Generator<[string, Parameter]> {
+  const seen = new Set<Parameter>();
+  for (const [name, parameter] of parameters) {
+    if (!seen.has(parameter)) yield [name, parameter];
+    seen.add(parameter);
+  }
+}
+
+/** Parameters of a record of modules and parameters, each name preceded by the record's key; shared ones once. */
+export const namedParameters = (parts: Parts): Generator<[string, Parameter]> => once(namedState(parts));
+
+/** The same, where a shared parameter comes under each of its names. */
+export function* namedState(parts: Parts): Generator<[string, Parameter]> {
   for (const [name, part] of Object.entries(parts)) yield* named(part, name);
 }
 
@@ -111,7 +128,8 @@ const fits = (a: Shape, b: Shape) => sameShape(a, b) || (size(a) === 1 && size(b
 
 /**
  * Copies numbers from a checkpoint into parameters. Nothing is written unless everything fits. A missing
- * `num_batches_tracked` is no error: checkpoints older than PyTorch 0.4.1 have none.
+ * `num_batches_tracked` is no error: checkpoints older than PyTorch 0.4.1 have none. Nor is a missing name of a shared parameter
+ * that comes under another; if it comes under several, the last is taken, as PyTorch does.
  */
 export function loadState(
   parameters: Iterable<[string, Parameter]>,
@@ -119,19 +137,20 @@ export function loadState(
   { prefix = "", strict = true }: LoadOptions = {},
 ): LoadReport {
   const unexpected = new Set([...state.keys()].filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length)));
-  const missing: string[] = [];
-  const found: [Parameter, Host][] = [];
+  const absent: [string, Parameter][] = [];
+  const found = new Map<Parameter, Host>();
   for (const [name, parameter] of parameters) {
     const host = state.get(prefix + name);
     unexpected.delete(name);
     if (!host) {
-      if (!name.endsWith("num_batches_tracked")) missing.push(name);
+      if (!name.endsWith("num_batches_tracked")) absent.push([name, parameter]);
     } else if (!fits(host.shape, parameter.officialShape)) {
       throw new RangeError(
         `Cannot load "${prefix}${name}": checkpoint has ${text(host.shape)}, model has ${text(parameter.officialShape)}`,
       );
-    } else found.push([parameter, host]);
+    } else found.set(parameter, host);
   }
+  const missing = absent.filter(([, parameter]) => !found.has(parameter)).map(([name]) => name);
   if (strict && missing.length) throw new RangeError(`Cannot load "${prefix}${missing[0]}": checkpoint has no such tensor${more(missing)}`);
   if (strict && unexpected.size) {
     const names = [...unexpected];

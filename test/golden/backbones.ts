@@ -84,7 +84,7 @@ function buffers(golden: Golden, check: Check, model: Module, bound: number): vo
 /** Names and shapes of weights and buffers as the official state dict has them, in its order. */
 export function sameState(golden: Golden, check: Check, model: Module): void {
   const want = Object.entries(JSON.parse(golden.metadata.state) as Record<string, number[]>).map(([name, shape]) => `${name} ${shape}`);
-  const got = Array.from(model.namedParameters(), ([name, parameter]) => `${name} ${parameter.officialShape}`);
+  const got = Array.from(model.namedState(), ([name, parameter]) => `${name} ${parameter.officialShape}`);
   const wrong = want.find((line) => !got.includes(line)) ?? got.find((line) => !want.includes(line));
   if (wrong !== undefined) throw new RangeError(`Cannot match the state dict of ${golden.name}: "${wrong}" is on one side only`);
   check.within("state", got.filter((line, i) => line !== want[i]).length, 0);

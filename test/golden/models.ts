@@ -8,7 +8,7 @@ import { fill } from "../fill.ts";
 
 /** Overwrites every weight and buffer by fill(prefix + name) in its official shape, except those that `keep` names. */
 export function fillModule(module: Module, prefix = "", keep: (name: string) => boolean = () => false): void {
-  const names = [...module.namedParameters()].filter(([name]) => !name.endsWith("num_batches_tracked") && !keep(name));
+  const names = [...module.namedState()].filter(([name]) => !name.endsWith("num_batches_tracked") && !keep(name));
   module.load(new Map(names.map(([name, parameter]) => [name, fill(prefix + name, parameter.officialShape)])), { strict: false });
 }
 

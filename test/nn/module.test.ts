@@ -57,6 +57,33 @@ test("a convolution's weight travels as [out, in, kh, kw] and comes back the sam
   assert.equal(conv.weight.data, before);
 });
 
+/** Two fields, one layer. */
+class Shared extends Module {
+  query = new Linear(2, 1, { bias: false });
+  query_global = this.query;
+}
+
+test("a shared layer is trained once and saved under both of its names; either is enough to load it, and the later one counts", () => {
+  const net = new Shared();
+  assert.equal(names(net), ["query.weight"]);
+  assert.equal([...namedParameters({ a: net, b: net })].length, 1);
+  assert.equal([...net.state().keys()], ["query.weight", "query_global.weight"]);
+  const host = (...data: number[]): Host => ({ data: Float32Array.from(data), shape: [1, 2] });
+  for (const name of ["query.weight", "query_global.weight"]) {
+    net.query.weight.data.fill(0);
+    assert.equal(net.load(new Map([[name, host(1, 2)]])), { missing: [], unexpected: [] });
+    assert.equal([...net.query.weight.data], [1, 2]);
+  }
+  net.load(
+    new Map([
+      ["query.weight", host(3, 4)],
+      ["query_global.weight", host(5, 6)],
+    ]),
+  );
+  assert.equal([...net.query.weight.data], [5, 6]);
+  assert.throws(() => net.load(new Map()), /^Cannot load "query\.weight": checkpoint has no such tensor \(and 1 more\)$/);
+});
+
 test("loading takes all or nothing, and says which tensor does not fit", () => {
   const net = new Net();
   const before = net.state();
