@@ -1,5 +1,6 @@
 // The table of commands, and one turn of the command line.
 import type { RequestError } from "../src/train/options.ts";
+import attend from "./attend.ts";
 import { type Command, command, type Invocation, parse, UsageError } from "./command.ts";
 import completions, { candidates } from "./completions.ts";
 import data from "./data.ts";
@@ -38,7 +39,7 @@ const help = command({
 
 export const groups: Groups = {
   Learn: [demo, train, resume],
-  "Measure and use": [knn, embed, report],
+  "Measure and use": [knn, embed, attend, report],
   "Look up": [methods, models, recipes],
   "Set up": [doctor, data, completions, help],
 };

@@ -12,6 +12,8 @@ export { type ImageSource, packedSource, readPicture, subset } from "./data/sour
 export type { ViewSpec } from "./data/views.ts";
 export * as views from "./data/views.ts";
 // Evaluation.
+export { type Attended, type AttendRequest, attend } from "./evaluate/attend.ts";
+export { entropy, jaccard, massMask } from "./evaluate/attention.ts";
 export { type Embedded, type EmbedRequest, embed } from "./evaluate/embed.ts";
 export { type Encoder, openEncoder } from "./evaluate/encoder.ts";
 export { embedder, extract, extractPixels } from "./evaluate/features.ts";

@@ -125,6 +125,7 @@ export function draw(view: ViewSpec, width: number, height: number, { picture, b
       const [w, h] = width <= height ? [to, Math.trunc((to * height) / width)] : [Math.trunc((to * width) / height), to];
       if (w !== width || h !== height) crop({ top: 0, left: 0, height, width }, w, h, interpolation);
     },
+    stretch: ({ interpolation }) => crop({ top: 0, left: 0, height, width }, view.size, view.size, interpolation),
     centerCrop: () => crop(centered(width, height, view.size), view.size, view.size, "nearest"),
     centralCrop({ proportion, interpolation }) {
       const side = roundHalfEven(proportion * Math.min(width, height));
@@ -159,6 +160,13 @@ export class Augmenter {
     tensorflow: new FloatArithmetic(this.memory, "tensorflow"),
     torch: new FloatArithmetic(this.memory, "torch"),
   };
+
+  /** A picture in another size, as Pillow's `Image.resize`. */
+  resize(picture: Picture, width: number, height: number, interpolation: Interpolation): Picture {
+    this.memory.reset();
+    const { data } = this.memory.view(this.pillow.resize(this.memory.put(picture), width, height, interpolation));
+    return { width, height, data: data.slice() };
+  }
 
   /** Writes each view of a picture, normalised, to `outputs[i]` [size, size, 3]. `streams(i)` gives the draws of view i. */
   apply(picture: Picture, views: readonly ViewSpec[], streams: (view: number) => Streams, outputs: readonly Float32Array[]): void {

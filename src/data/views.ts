@@ -19,6 +19,8 @@ export type Step =
   | { readonly step: "resizedCrop"; readonly scale: Range; readonly ratio?: Range; readonly interpolation: Interpolation }
   /** Resizes the shorter side to `to` pixels and keeps the aspect. */
   | { readonly step: "resize"; readonly to: number; readonly interpolation: Interpolation }
+  /** Resizes the whole picture to the view's size, whatever its aspect. */
+  | { readonly step: "stretch"; readonly interpolation: Interpolation }
   /** Cuts the view's size out of the middle. */
   | { readonly step: "centerCrop" }
   /** Cuts a square of `proportion` of the shorter side out of the middle and resizes it to the view's size. */
@@ -156,6 +158,9 @@ export const evaluationView = (
     interpolation = "bilinear",
   }: { resize?: number; interpolation?: Interpolation } = {},
 ): ViewSpec => pillow(size, [{ step: "resize", to: resize, interpolation }, { step: "centerCrop" }]);
+
+/** The whole picture, its aspect lost. github.com/facebookresearch/dino, visualize_attention.py. */
+export const stretchedView = (size: number): ViewSpec => pillow(size, [{ step: "stretch", interpolation: "bilinear" }]);
 
 /** SimCLR's evaluation: the central 7/8, bicubic without antialias, in [0, 1]. */
 export const simclrFloatEvaluationView = (size = 224): ViewSpec => ({
