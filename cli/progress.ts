@@ -137,11 +137,11 @@ function describe(event: Exclude<RunEvent, StepEvent>): string[] {
   }
 }
 
-function startLines({ run, resumedAt, steps, epochs, images, batch, parameters, backend, arenaBytes }: StartEvent): string[] {
+function startLines({ run, resumedAt, steps, epochs, images, batch, parameters, backend, arenaBytes, memoryBytes }: StartEvent): string[] {
   return [
     `${resumedAt ? `Resuming ${run} after step ${resumedAt}` : `Training into ${run}`}: ${amount(images)} images, batch ${batch}, ` +
       `${amount(steps)} steps (${whole(epochs)} epochs)`,
-    `${amount(parameters)} parameters, ${backend}, ${bytes(arenaBytes)} for intermediate values`,
+    `${amount(parameters)} parameters, ${backend}, ${bytes(memoryBytes)} of memory planned, ${bytes(arenaBytes)} of it for intermediate values`,
   ];
 }
 

@@ -34,6 +34,8 @@ export interface Description {
   readonly memoryUsed: number;
   /** Bytes of the largest program that would still fit. */
   readonly memoryLargest: number;
+  /** Bytes that programs have been given so far for their intermediate values. */
+  readonly arenaBytes: number;
 }
 
 /** Runs programs on N threads; the calling thread only waits. Results do not depend on N. */
@@ -156,7 +158,9 @@ export class WasmBackend implements Backend {
 
   describe(): Description {
     const { build, revectorized, why } = this.#kernels;
-    return { threads: this.threads, build, revectorized, why, memoryUsed: this.#memory.used, memoryLargest: this.#memory.largest() };
+    const { arenaBytes } = this.#storage;
+    const [memoryUsed, memoryLargest] = [this.#memory.used, this.#memory.largest()];
+    return { threads: this.threads, build, revectorized, why, memoryUsed, memoryLargest, arenaBytes };
   }
 
   async close(): Promise<void> {

@@ -19,6 +19,11 @@ export function cacheMemory(pictures: number, bytes: number): CacheMemory {
   };
 }
 
+/** Bytes that pictures have taken so far, and the most that they may. */
+export function cacheBytes({ data, table }: CacheMemory): { used: number; limit: number } {
+  return { used: Math.min(data.length, Atomics.load(table, 0)), limit: data.length };
+}
+
 export class PictureCache {
   private readonly memory: CacheMemory;
 

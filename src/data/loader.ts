@@ -2,7 +2,7 @@
 import type { Worker } from "node:worker_threads";
 import { cores, startModule } from "../backend/workers.ts";
 import type { Host } from "../tape/trace.ts";
-import { cacheMemory } from "./cache.ts";
+import { type CacheMemory, cacheBytes, cacheMemory } from "./cache.ts";
 import { ImageError } from "./picture.ts";
 import { permutation, randomStream, streams, whole } from "./random.ts";
 import type { ImageSource } from "./source.ts";
@@ -78,6 +78,7 @@ export class Loader implements AsyncIterable<Batch> {
   readonly #source: ImageSource;
   readonly #options: Required<Omit<LoaderOptions, "workers" | "cacheMiB" | "start">>;
   readonly #slots: SharedArrayBuffer[];
+  readonly #cache?: CacheMemory;
   readonly #workers: { worker: Worker; jobs: number }[];
   readonly #free: number[];
   readonly #queue: Job[] = [];
@@ -110,6 +111,7 @@ export class Loader implements AsyncIterable<Batch> {
     this.#slots = Array.from({ length: slots }, () => new SharedArrayBuffer(bytes));
     this.#free = this.#slots.map((_, i) => i);
     const cache = source.packed || epochs === 1 || cacheMiB === 0 ? undefined : cacheMemory(source.length, cacheMiB * 2 ** 20);
+    this.#cache = cache;
     const setup: Setup = { seed, batch, views, slots: this.#slots, packed: source.packed, cache };
     this.#workers = Array.from({ length: workers }, () => this.#startWorker(setup));
     this.#makeAhead();
@@ -249,6 +251,22 @@ export class Loader implements AsyncIterable<Batch> {
     this.#ahead.shift();
     this.#inUse = making.slot;
     return this.#batch(making);
+  }
+
+  /** Resolves when the next batch is there, without taking it. An error shows when it is taken. */
+  async ready(): Promise<void> {
+    if (this.#ahead[0]) await this.#ready(this.#ahead[0]);
+  }
+
+  /** Bytes that the loader will still take beside what it has now, if pictures to come are as large as those read so far. */
+  get bytesToCome(): number {
+    const { views, batch } = this.#options;
+    const row = views.reduce((sum, { size }) => sum + 12 * size * size, 0);
+    const unused = this.#slots.length - this.#ahead.length - (this.#inUse === undefined ? 0 : 1);
+    const batches = row * (batch * unused + this.#ahead.reduce((sum, { missing }) => sum + missing, 0));
+    if (!this.#cache || !this.#triedCount) return batches;
+    const { used, limit } = cacheBytes(this.#cache);
+    return batches + Math.min(limit, (used * this.#source.length) / this.#triedCount) - used;
   }
 
   async #ready(making: Making): Promise<void> {

@@ -39,6 +39,8 @@ export interface StartEvent {
   readonly backend: string;
   /** Planned peak of intermediate values. */
   readonly arenaBytes: number;
+  /** Planned peak of the process's resident memory: all that it holds before the first step, and what it will take on the way. */
+  readonly memoryBytes: number;
 }
 
 export interface HealthEvent extends Health {

@@ -53,7 +53,7 @@ async function load(step: TrainStep, learner: Learner, options: RunOptions): Pro
   const at = { seed: options.seed, step: 0, epoch: 0 };
   const views = shapes(learner, options).map((shape) => ({ data: new Float32Array(), shape })); // a plan needs no numbers
   const executables = await step.prepare(views, scalarsAtStart(learner, options), at);
-  const bytes = Math.max(...executables.map(({ arenaBytes }) => arenaBytes));
+  const bytes = process.memoryUsage.rss() + Math.max(...executables.map(({ arenaBytes }) => arenaBytes));
   const machine = Math.min(totalmem(), process.constrainedMemory?.() || Number.POSITIVE_INFINITY);
   if (bytes <= machine) return executables;
   for (const executable of executables) executable.dispose();

@@ -3,11 +3,11 @@ import type { Backend } from "../backend/backend.ts";
 import { type Archive, CheckpointError, stateIn } from "../checkpoint/safetensors.ts";
 import { buildModel } from "../evaluate/encoder.ts";
 import type { Horizon } from "../methods/method.ts";
-import { loadState, namedParameters, stateOf } from "../nn/module.ts";
+import { loadState, namedParameters, official } from "../nn/module.ts";
 import { makeOptimizer } from "../nn/optim/optimizers.ts";
 import type { Schedule } from "../nn/optim/schedule.ts";
 import { recipeSchedules, rulesOf } from "../recipes/schedules.ts";
-import { Parameter } from "../tape/tensor.ts";
+import type { Parameter } from "../tape/tensor.ts";
 import type { Host } from "../tape/trace.ts";
 import type { RunOptions } from "./options.ts";
 import type { Learner } from "./step.ts";
@@ -32,11 +32,9 @@ export function* namedState({ parts, optimizer }: Learner): Generator<[string, P
 
 /** What a checkpoint holds, as the last finished step left it: official names, shapes and layouts. */
 export async function snapshot(learner: Learner, backend: Backend): Promise<Map<string, Host>> {
-  const copies: [string, Parameter][] = [];
-  for (const [name, parameter] of namedState(learner)) {
-    copies.push([name, new Parameter(parameter.shape, await backend.read(parameter), { layout: parameter.layout })]);
-  }
-  return stateOf(copies);
+  const state = new Map<string, Host>();
+  for (const [name, parameter] of namedState(learner)) state.set(name, official(parameter, await backend.read(parameter)));
+  return state;
 }
 
 /** Puts a checkpoint's numbers into a learner that no backend has seen yet: all of them, or none and an error. */

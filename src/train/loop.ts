@@ -8,6 +8,7 @@ import type { Schedule } from "../nn/optim/schedule.ts";
 import type { Host } from "../tape/trace.ts";
 import type { KnnEvent, RunEvent, RunResult, Watch } from "./events.ts";
 import { schedulesOf, snapshot } from "./learner.ts";
+import { plannedBytes } from "./memory.ts";
 import { Monitor } from "./monitor.ts";
 import type { RunOptions, RunSettings } from "./options.ts";
 import type { Pace } from "./pace.ts";
@@ -19,6 +20,8 @@ export interface LoopParts {
   readonly folder: RunFolder;
   readonly learner: Learner;
   readonly step: TrainStep;
+  /** Planned peak of the step's intermediate values. */
+  readonly arenaBytes: number;
   readonly pace: Pace;
   readonly backend: Backend;
   readonly source: ImageSource;
@@ -84,10 +87,15 @@ export class Loop {
     const { learner, source, pace } = this.#parts;
     const { batch, seed, size } = this.#options;
     await this.#monitor.open();
-    if (!pace.finished) {
+    if (pace.finished) this.#begin();
+    else {
       const start = { epoch: Math.floor(this.#step / this.#stepsPerEpoch), step: this.#step % this.#stepsPerEpoch };
+      const before = process.memoryUsage.rss();
       const loader = openLoader(source, { views: learner.method.views(learner.options, size), batch, seed, start });
       try {
+        await loader.ready();
+        // Scores during training read pictures with a loader of their own.
+        this.#begin(loader, this.#settings.knnEvery > 0 ? process.memoryUsage.rss() - before : 0);
         await this.#steps(loader);
       } finally {
         await loader.close();
@@ -96,6 +104,26 @@ export class Loop {
     if (this.#checkpoint?.step !== this.#step) await this.#save();
     if (pace.finished) this.#knn = (await this.#monitor.finish(this.#step, this.#stepsPerEpoch)) ?? this.#knn;
     return this.#result();
+  }
+
+  /** Says what is about to happen, when everything but the step's own values is in memory. */
+  #begin(loader?: Loader, monitorBytes = 0): void {
+    const { folder, learner, pace, backend, source, arenaBytes, done } = this.#parts;
+    const steps = pace.expectedSteps;
+    const threads = "threads" in backend ? `, ${backend.threads} thread${backend.threads === 1 ? "" : "s"}` : "";
+    this.#tell({
+      type: "start",
+      run: folder.path,
+      resumedAt: done,
+      steps,
+      epochs: steps / this.#stepsPerEpoch,
+      images: source.length,
+      batch: this.#options.batch,
+      parameters: learner.optimizer.parameters.reduce((sum, { size }) => sum + size, 0),
+      backend: `${backend.name}${threads}`,
+      arenaBytes,
+      memoryBytes: plannedBytes({ learner, backend, arenaBytes, loader, monitorBytes }),
+    });
   }
 
   async #steps(loader: Loader): Promise<void> {

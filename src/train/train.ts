@@ -4,18 +4,19 @@ import { join } from "node:path";
 import type { Backend } from "../backend/backend.ts";
 import { openBackend } from "../backend/open.ts";
 import { WasmBackend } from "../backend/wasm.ts";
-import { CheckpointError } from "../checkpoint/safetensors.ts";
+import { type Archive, CheckpointError } from "../checkpoint/safetensors.ts";
 import { openImages } from "../data/open.ts";
 import type { ImageSource } from "../data/source.ts";
 import type { CheckpointFile } from "../evaluate/checkpoints.ts";
 import type { RunResult, Watch } from "./events.ts";
 import { fittingStep, timeStep } from "./fit.ts";
 import { buildLearner, restore } from "./learner.ts";
-import { Loop, type LoopParts } from "./loop.ts";
+import { Loop } from "./loop.ts";
 import { configure, defaultSettings, RequestError, type RunOptions, type RunRequest, type RunSettings } from "./options.ts";
 import { Pace, type PaceState } from "./pace.ts";
 import { report } from "./report.ts";
 import { RunExistsError, RunFolder } from "./run.ts";
+import type { Learner } from "./step.ts";
 import { versions } from "./versions.ts";
 
 export interface TrainOptions extends Watch {
@@ -63,7 +64,7 @@ export async function train(
       const secondsPerStep = await timeStep(step, learner, options, backend);
       return { secondsPerStep, seconds: (performance.now() - begun) / 1000 };
     });
-    return start({ folder, learner, step, pace, backend, source, watch, done: 0 }, arenaBytes);
+    return new Loop({ folder, learner, step, arenaBytes, pace, backend, source, watch, done: 0 }).run();
   });
   return withReport(result, settings, source, watch);
 }
@@ -83,20 +84,30 @@ export async function resume(run: string, { settings: given, source: opened, ...
     );
   }
   const learner = buildLearner(options);
-  const last = (await folder.checkpoints()).length ? await folder.newest() : undefined;
+  const last = await restoreNewest(folder, learner);
   const done = last?.file.step ?? 0;
-  if (last) restore(learner, last.archive, last.file.path);
   const result = await withBackend(settings, async (backend) => {
     const { step, arenaBytes } = await fittingStep(learner, options, backend);
     const pace = last
-      ? resumedPace(options, source, last.file, last.archive.metadata)
+      ? resumedPace(options, source, last.file, last.metadata)
       : await beginPace(options, source, async () => ({ secondsPerStep: await timeStep(step, learner, options, backend), seconds: 0 }));
     await folder.removeUnfinished();
     await folder.cutMetrics(done);
     await folder.append({ kind: "resume", step: done, at: new Date().toISOString() });
-    return start({ folder, learner, step, pace, backend, source, watch, done, checkpoint: last?.file }, arenaBytes);
+    return new Loop({ folder, learner, step, arenaBytes, pace, backend, source, watch, done, checkpoint: last?.file }).run();
   });
   return withReport(result, settings, source, watch);
+}
+
+/** Puts the newest checkpoint's numbers into the learner; the file's own copy is not kept. Undefined when there is none yet. */
+async function restoreNewest(
+  folder: RunFolder,
+  learner: Learner,
+): Promise<(Pick<Archive, "metadata"> & { file: CheckpointFile }) | undefined> {
+  if (!(await folder.checkpoints()).length) return undefined;
+  const { file, archive } = await folder.newest();
+  restore(learner, archive, file.path);
+  return { file, metadata: archive.metadata };
 }
 
 /** Writes the report of a complete run. One that cannot be written costs a warning, not the run. */
@@ -158,25 +169,4 @@ function resumedPace(
   if (steps !== undefined) return Pace.steps(steps, step);
   if (!metadata.pace) throw new CheckpointError(`Cannot continue from ${path}: it does not say how far along its schedule the run was`);
   return Pace.resume((options.length as { minutes: number }).minutes, step, JSON.parse(metadata.pace) as PaceState);
-}
-
-function start(ready: LoopParts, arenaBytes: number): Promise<RunResult> {
-  const { folder, learner, pace, backend, source, watch, done } = ready;
-  const { batch } = folder.record.options;
-  const steps = pace.expectedSteps;
-  const parameters = learner.optimizer.parameters.reduce((sum, { size }) => sum + size, 0);
-  const threads = "threads" in backend ? `, ${backend.threads} thread${backend.threads === 1 ? "" : "s"}` : "";
-  watch.onEvent?.({
-    type: "start",
-    run: folder.path,
-    resumedAt: done,
-    steps,
-    epochs: steps / Math.floor(source.length / batch),
-    images: source.length,
-    batch,
-    parameters,
-    backend: `${backend.name}${threads}`,
-    arenaBytes,
-  });
-  return new Loop(ready).run();
 }

@@ -1,5 +1,5 @@
 // Longer checks of runs: every method killed at random moments, and memory over two thousand steps.
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -50,6 +50,24 @@ for (const [method, more] of [
     await killed(["resume", run], 1);
     await resume(run, { settings: { threads: 2 } });
     assert.ok((await bytes(join(root, "whole"))).equals(await bytes(run)));
+  });
+}
+
+for (const [method, more] of [
+  ["simclr", { ...resnet, size: 32, batch: 128 }],
+  ["mae", { backbone: "vit-tiny-16", size: 224, batch: 16 }],
+] as [string, Partial<RunRequest>][]) {
+  runs(`${method}: a run takes at its peak what it planned, within 10 %`, async ({ root }) => {
+    const images = join(root, "images");
+    await pictureFolder(images, 50, 32);
+    const request = { method, images, steps: 12, ...more };
+    const settings = { threads: 2, healthEvery: 5, report: false };
+    const script = ["--import", "tsx", join(import.meta.dirname, "child.ts"), "train", join(root, "run")];
+    const { stdout, stderr } = spawnSync(process.execPath, [...script, JSON.stringify(request), JSON.stringify(settings)], {
+      encoding: "utf8",
+    });
+    const [planned, peak] = Array.from(stdout.matchAll(/(?:planned|peak) (\d+)/g), ([, bytes]) => Number(bytes) / 1e6);
+    assert.ok(Math.abs(peak / planned - 1) < 0.1, `planned ${planned} MB, took ${peak} MB ${stderr}`);
   });
 }
 

@@ -79,6 +79,11 @@ export class Storage {
     );
   }
 
+  /** Bytes of the arena as it is now. */
+  get arenaBytes(): number {
+    return this.#arena.bytes;
+  }
+
   /** The arena's address, after making it at least so large. It may move: nothing in it outlives a run. */
   arena(bytes: number): number {
     if (bytes > this.#arena.bytes) {

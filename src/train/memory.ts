@@ -1,0 +1,33 @@
+// How much memory a run will hold at its peak, said before the first step: what the process holds by then (program, threads,
+// weights, the first batch) is measured, what it will take on the way is known from the plan.
+import type { Backend } from "../backend/backend.ts";
+import { WasmBackend } from "../backend/wasm.ts";
+import type { Loader } from "../data/loader.ts";
+import { namedState } from "./learner.ts";
+import type { Learner } from "./step.ts";
+
+/** What a run is made of when its first batch is there and its first step has not begun. */
+export interface Ready {
+  readonly learner: Learner;
+  readonly backend: Backend;
+  /** Planned peak of intermediate values. */
+  readonly arenaBytes: number;
+  /** Absent when nothing is left to do. */
+  readonly loader?: Loader;
+  /** Bytes that measuring between steps will take. */
+  readonly monitorBytes: number;
+}
+
+/** What the heaps of the engine's threads grow by before they are collected; between 10 and 50 MB were measured. */
+const HEAPS = 32e6;
+
+/** Bytes of resident memory at the peak of a run that is ready to begin. */
+export function plannedBytes({ learner, backend, arenaBytes, loader, monitorBytes }: Ready): number {
+  const { rss: resident, arrayBuffers } = process.memoryUsage();
+  if (!loader) return resident;
+  const held = backend instanceof WasmBackend ? backend.describe().arenaBytes : 0;
+  // A checkpoint copies all state, if it can into the memory of the arrays in which that state was made.
+  const state = [...namedState(learner)].reduce((sum, [, parameter]) => sum + 4 * parameter.size, 0);
+  const copy = Math.max(0, state - arrayBuffers);
+  return resident + Math.max(0, arenaBytes - held) + loader.bytesToCome + copy + HEAPS + monitorBytes;
+}
