@@ -12,16 +12,16 @@ import { fuse, type Group, type Item, isConstant } from "./fuse.ts";
 import { plan } from "./plan.ts";
 import type { Buffer, Draft, Elementwise, Instruction, Program, View } from "./program.ts";
 import { type Shape, size } from "./shape.ts";
-import { type Graph, type Readers, readersOf, simplify } from "./simplify.ts";
+import { type Graph, type Readers, readersOf, readersOfOutput, simplify } from "./simplify.ts";
 import { type Node, type Parameter, Tensor } from "./tensor.ts";
 import type { Trace } from "./trace.ts";
 import { asRows, collapse, contiguous, isContiguous, movers, reshaped, stretched } from "./view.ts";
 
-/** Makes the program of a trace. */
-export function lower(trace: Trace): Program {
+/** Makes the program of a trace. `align`: floats between possible offsets in the arena. */
+export function lower(trace: Trace, align?: number): Program {
   const graph = simplify(trace);
   const emitter = new Lowering(graph);
-  return plan(emitter.run());
+  return plan(emitter.run(), align);
 }
 
 const key = (t: Tensor) => `${t.node.id}.${t.index}`;
@@ -190,10 +190,10 @@ class Lowering {
     return this.#leaving.has(`${node.id}.0`) || (this.#readers.get(node) ?? []).some((reader) => !group.nodes.includes(reader));
   }
 
-  /** Whether a kernel's own output is read by more than its epilogue, directly or reshaped. */
+  /** Whether a kernel's first output is read by more than its epilogue, directly or reshaped. */
   #isReadBesides(node: Node, group: Group): boolean {
     if (this.#leaving.has(`${node.id}.0`)) return true;
-    return (this.#readers.get(node) ?? []).some((reader) =>
+    return readersOfOutput(node, 0, this.#readers).some((reader) =>
       reader.op.name === "reshape" ? this.#isReadBesides(reader, group) : !group.nodes.includes(reader),
     );
   }

@@ -13,11 +13,11 @@ interface Life {
   last: number;
 }
 
-/** Gives every arena buffer its offset. Chains write over an input that nothing reads any more. */
-export function plan(draft: Draft): Program {
+/** Gives every arena buffer its offset, a multiple of `align` floats. Chains write over an input that nothing reads any more. */
+export function plan(draft: Draft, align = ALIGN): Program {
   const { steps, outputs } = share(draft);
   const lives = [...lifetimes(steps, outputs).values()].filter(({ buffer }) => buffer.kind === "arena");
-  const arena = place(lives);
+  const arena = place(lives, align);
   const buffers = [...new Set([...steps.flatMap((step) => [...viewsRead(step), ...writes(step)]), ...outputs].map((view) => view.buffer))];
   return { steps, buffers, arena, outputs };
 }
@@ -71,11 +71,11 @@ const sameLayout = (input: View, output: View) =>
   sameShape(input.shape, output.shape) && isContiguous(input) && input.offset === 0 && input.buffer.size === output.buffer.size;
 
 /** Offsets by size, largest first, each in the smallest gap among those that live at the same time. Returns the arena's floats. */
-function place(lives: readonly Life[]): number {
+function place(lives: readonly Life[], align: number): number {
   const placed: { life: Life; begin: number; end: number }[] = [];
   let arena = 0;
   for (const life of [...lives].sort((a, b) => b.buffer.size - a.buffer.size || a.first - b.first)) {
-    const room = Math.ceil(life.buffer.size / ALIGN) * ALIGN;
+    const room = Math.ceil(life.buffer.size / align) * align;
     let at = 0;
     let best = -1;
     let gap = Number.POSITIVE_INFINITY;

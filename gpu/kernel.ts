@@ -1,0 +1,55 @@
+// A kernel as text: what it touches by name, and WGSL that knows those names only. Which buffer a name lies in, and where, is
+// filled in here, so one kernel serves operands in buffers of their own as well as operands that share one.
+
+export interface Kernel {
+  readonly name: string;
+  /** Operands that the code reads, as functions `name(i)` of an element's place. */
+  readonly reads: readonly string[];
+  /** Operands that the code writes, as functions `set_name(i, value)`; `name(i)` reads them. */
+  readonly writes: readonly string[];
+  /** Fields of `p`, each "name: u32", "name: i32" or "name: f32". */
+  readonly params: readonly string[];
+  /** Threads of a workgroup. */
+  readonly lanes: number;
+  /** Declares `fn run(group: u32, lane: u32)`, which LANES threads call for each group; group is the same in all of them. */
+  readonly code: string;
+}
+
+/** Fields of `p` in their order: the number of groups, each operand's place in its binding, and the kernel's own. */
+export function fields({ reads, writes, params }: Kernel): { name: string; type: string }[] {
+  const own = params.map((param) => {
+    const [name, type] = param.split(": ");
+    return { name, type };
+  });
+  return [{ name: "groups", type: "u32" }, ...[...reads, ...writes].map((name) => ({ name: `${name}_at`, type: "u32" })), ...own];
+}
+
+/**
+ * The whole shader. `bindings`: for each operand, reads first, the number of its storage buffer, from 0. Binding 0 is `p`, storage
+ * buffer b is binding b + 1. Groups beyond 65,535 go on in a second row of the grid.
+ */
+export function shader(kernel: Kernel, bindings: readonly number[]): string {
+  const { reads, writes, lanes, code } = kernel;
+  const operands = [...reads, ...writes];
+  const buffers = [...new Set(bindings)].sort((a, b) => a - b);
+  return [
+    `struct Params { ${fields(kernel)
+      .map(({ name, type }) => `${name}: ${type}`)
+      .join(", ")} }`,
+    "@group(0) @binding(0) var<uniform> p: Params;",
+    ...buffers.map((b) => `@group(0) @binding(${b + 1}) var<storage, read_write> buffer${b}: array<f32>;`),
+    ...operands.map((name, i) => `fn ${name}(i: u32) -> f32 { return buffer${bindings[i]}[p.${name}_at + i]; }`),
+    ...writes.map((name, i) => {
+      const b = bindings[reads.length + i];
+      return `fn set_${name}(i: u32, value: f32) { buffer${b}[p.${name}_at + i] = value; }`;
+    }),
+    `const LANES = ${lanes}u;`,
+    code,
+    "@compute @workgroup_size(LANES)",
+    "fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {",
+    "  let group = id.x + id.y * grid.x;",
+    "  if (group < p.groups) { run(group, lane); }",
+    "}",
+    "",
+  ].join("\n");
+}

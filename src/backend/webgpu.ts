@@ -1,0 +1,94 @@
+// The gpu backend: programs as lists of dispatches, on whatever WebGPU finds.
+import { lower } from "../tape/lower.ts";
+import type { Program } from "../tape/program.ts";
+import type { Parameter } from "../tape/tensor.ts";
+import type { Trace } from "../tape/trace.ts";
+import type { Backend } from "./backend.ts";
+import { type AdapterDescription, type DeviceOptions, type OpenDevice, openDevice } from "./webgpu/device.ts";
+import { GpuExecutable } from "./webgpu/executable.ts";
+import { Pipelines } from "./webgpu/pipelines.ts";
+import { Storage } from "./webgpu/storage.ts";
+
+/** Runs programs on a GPU; one at a time, in the order in which they are asked for. */
+export class GpuBackend implements Backend {
+  readonly name = "gpu";
+  readonly adapter: AdapterDescription;
+  /** Remarks on what could not be had as asked. */
+  readonly notes: readonly string[];
+  readonly #open: OpenDevice;
+  readonly #storage: Storage;
+  readonly #pipelines: Pipelines;
+  readonly #failure: Promise<never>;
+  #queue: Promise<unknown> = Promise.resolve();
+  #broken: Error | undefined;
+
+  private constructor(open: OpenDevice) {
+    this.#open = open;
+    this.adapter = open.adapter;
+    this.notes = open.notes;
+    this.#storage = new Storage(open.device);
+    this.#pipelines = new Pipelines(open.device);
+    this.#failure = new Promise((_, reject) => {
+      const fail = (reason: string) => {
+        this.#broken ??= new Error(`Cannot go on with the gpu backend: ${reason}`);
+        reject(this.#broken);
+      };
+      void open.device.lost.then(({ reason, message }) =>
+        fail(reason === "destroyed" ? "it has been closed" : `the GPU was lost (${message})`),
+      );
+      open.device.addEventListener("uncapturederror", (event) => {
+        event.preventDefault();
+        fail((event as GPUUncapturedErrorEvent).error.message);
+      });
+    });
+    this.#failure.catch(() => {}); // each run hears of it by itself
+  }
+
+  /** Opens a GPU. Throws a NoGpuError that says why there is none, or none that will do. */
+  static async open(options: DeviceOptions = {}): Promise<GpuBackend> {
+    return new GpuBackend(await openDevice(options));
+  }
+
+  load(trace: Trace): GpuExecutable {
+    return this.loadProgram(lower(trace, this.#storage.alignment / 4));
+  }
+
+  /** Takes a program that has been lowered already, for this backend's alignment. */
+  loadProgram(program: Program): GpuExecutable {
+    if (this.#broken) throw this.#broken;
+    return new GpuExecutable(program, this.#open.device, this.#storage, this.#pipelines, (work) => this.#inTurn(work));
+  }
+
+  /** Runs `work` when everything before it has finished; it fails when the device does. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(() => {
+      if (this.#broken) throw this.#broken;
+      return Promise.race([work(), this.#failure]);
+    });
+    this.#queue = result.catch(() => {});
+    return result;
+  }
+
+  read(parameter: Parameter): Promise<Float32Array> {
+    return this.#inTurn(async () => {
+      await this.#storage.fetch([parameter]);
+      return parameter.data.slice();
+    });
+  }
+
+  write(parameter: Parameter, data: Float32Array): Promise<void> {
+    if (data.length !== parameter.size) throw new RangeError(`Cannot write ${data.length} numbers to a parameter of ${parameter.size}`);
+    return this.#inTurn(async () => {
+      parameter.data.set(data);
+      this.#storage.replaced(parameter);
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#queue;
+    if (this.#broken) return;
+    await this.#inTurn(() => this.#storage.detach());
+    this.#broken = new Error("Cannot use the gpu backend: it has been closed");
+    await this.#open.close();
+  }
+}

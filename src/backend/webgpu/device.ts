@@ -1,0 +1,146 @@
+// Finding a GPU and opening it: WebGPU of the runtime where it has one (Deno, browsers), else Dawn's from the optional package.
+
+/** The bits of the WebGPU specification: Node has no globals for them. */
+export const usage = { MAP_READ: 1, COPY_SRC: 4, COPY_DST: 8, UNIFORM: 64, STORAGE: 128, QUERY_RESOLVE: 512 } as const;
+export const MAP_READ_MODE = 1;
+
+export interface DeviceOptions {
+  /** Part of the adapter's name; default: the first that there is. */
+  name?: string;
+  /** Whether a driver that computes on the CPU will do. */
+  software?: boolean;
+  /** Dawn's null device, which compiles and runs nothing: for checking shaders. */
+  nothing?: boolean;
+}
+
+/** What people want to know of an adapter. */
+export interface AdapterDescription {
+  readonly name: string;
+  /** Computes on the CPU. */
+  readonly software: boolean;
+  readonly features: readonly string[];
+  readonly limits: Readonly<Record<string, number>>;
+}
+
+/** An open device, with everything that has to stay referenced while it lives. */
+export interface OpenDevice {
+  readonly device: GPUDevice;
+  readonly adapter: AdapterDescription;
+  /** Remarks on what could not be had as asked. */
+  readonly notes: readonly string[];
+  close(): Promise<void>;
+}
+
+/** Of the adapter's limits those that kernels profit from; a device has the smallest ones unless asked. */
+const WANTED_LIMITS = [
+  "maxBufferSize",
+  "maxStorageBufferBindingSize",
+  "maxStorageBuffersPerShaderStage",
+  "maxComputeWorkgroupStorageSize",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupSizeX",
+  "minStorageBufferOffsetAlignment",
+] as const;
+
+const WANTED_FEATURES = ["shader-f16", "subgroups", "timestamp-query", "chromium-experimental-subgroup-matrix"];
+
+/**
+ * Toggles of Dawn. Matrices of subgroups are behind the first; NVIDIA's f16 behind the second; exact times behind the third; and
+ * SwiftShader compiles kernels with workgroup memory ten times faster without the fourth, which keeps that memory zeroed in another way.
+ */
+const TOGGLES = ["enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia", "disable-dawn-features=timestamp_quantization"];
+const SWIFTSHADER_TOGGLES = `${TOGGLES[1]},use_vulkan_zero_initialize_workgroup_memory_extension`;
+
+interface Dawn {
+  create(options: string[]): GPU;
+}
+
+/** Why there is no GPU to be had; the message says what would do. */
+export class NoGpuError extends Error {
+  constructor(reason: string) {
+    super(`Cannot compute on a GPU: ${reason}`);
+    this.name = "NoGpuError";
+  }
+}
+
+/** The runtime's own entry, or Dawn's. The object must stay referenced as long as anything made from it. */
+async function entry(toggles: readonly string[]): Promise<GPU> {
+  const own = (globalThis.navigator as Navigator | undefined)?.gpu;
+  if (own) return own;
+  const name = "webgpu"; // not a literal in the import: the package is optional
+  const dawn: Dawn | undefined = await import(name).catch((error) => {
+    if (error.code === "ERR_MODULE_NOT_FOUND") return undefined;
+    throw new NoGpuError(`the package \`webgpu\` does not load here (${error.message.split("\n")[0]})`);
+  });
+  if (!dawn) throw new NoGpuError("the optional package `webgpu` is not installed; `npm install webgpu` adds it");
+  return dawn.create([...toggles]);
+}
+
+function describe(adapter: GPUAdapter): AdapterDescription {
+  const { vendor, architecture, device, description } = adapter.info;
+  const name = description || [vendor, architecture, device].filter(Boolean).join(" ") || "unnamed adapter";
+  const software = adapter.info.isFallbackAdapter || /llvmpipe|lavapipe|swiftshader/i.test(`${name} ${architecture} ${device}`);
+  const limits: Record<string, number> = {};
+  for (const key in adapter.limits) {
+    const value = adapter.limits[key as keyof GPUSupportedLimits];
+    if (typeof value === "number") limits[key] = value;
+  }
+  return { name, software, features: [...adapter.features].sort(), limits };
+}
+
+/** Asks for an adapter. Throws a NoGpuError that says why there is none. */
+async function findAdapter({ name, nothing }: DeviceOptions): Promise<{ gpu: GPU; adapter: GPUAdapter }> {
+  const wanted = [...(nothing ? ["backend=null"] : []), ...(name ? [`adapter=${name}`] : [])];
+  const ask = async (toggles: readonly string[]) => {
+    const gpu = await entry([...toggles, ...wanted]);
+    const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" }).catch((error: Error) => {
+      throw new NoGpuError(name ? `no adapter is called "${name}" (${error.message})` : error.message);
+    });
+    if (!adapter)
+      throw new NoGpuError("WebGPU found no adapter; a Vulkan driver for this machine's GPU is needed (`vulkaninfo --summary` lists them)");
+    return { gpu, adapter };
+  };
+  const found = await ask(TOGGLES);
+  return found.adapter.info.architecture === "swiftshader" ? ask([TOGGLES[0], SWIFTSHADER_TOGGLES]) : found;
+}
+
+/** What `requestAdapter` gives here, without opening it. Throws a NoGpuError. */
+export async function describeAdapter(options: DeviceOptions = {}): Promise<AdapterDescription> {
+  return describe((await findAdapter(options)).adapter);
+}
+
+/** Devices and what they were made from: Dawn dies if its entry is collected while a device lives. */
+const alive = new Set<unknown>();
+
+/** Opens a device with all that the adapter offers. Throws a NoGpuError where there is none that will do. */
+export async function openDevice(options: DeviceOptions = {}): Promise<OpenDevice> {
+  const { gpu, adapter } = await findAdapter(options);
+  const description = describe(adapter);
+  if (description.software && !options.software) {
+    throw new NoGpuError(`the only adapter, ${description.name}, is software that computes on the CPU, slower than the wasm backend`);
+  }
+  const requiredFeatures = WANTED_FEATURES.filter((feature) => adapter.features.has(feature)) as GPUFeatureName[];
+  const requiredLimits: Record<string, number> = {};
+  for (const key of WANTED_LIMITS) if (description.limits[key] !== undefined) requiredLimits[key] = description.limits[key];
+  const notes: string[] = [];
+  const device = await adapter.requestDevice({ requiredFeatures, requiredLimits }).catch(async (error: Error) => {
+    // A driver may offer more than it gives. An adapter serves one request, so another one is asked.
+    notes.push(`${description.name} refused its own limits (${error.message}); the smallest ones are used`);
+    const again = await gpu.requestAdapter({ powerPreference: "high-performance" });
+    const plain = await again?.requestDevice();
+    if (!plain) throw new NoGpuError(`${description.name} gives no device (${error.message})`);
+    return plain;
+  });
+  const kept = { gpu, adapter, device };
+  alive.add(kept);
+  return {
+    device,
+    adapter: description,
+    notes,
+    async close() {
+      device.destroy();
+      await device.lost;
+      alive.delete(kept);
+    },
+  };
+}

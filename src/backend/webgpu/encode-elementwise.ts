@@ -1,0 +1,33 @@
+// Chains and copies: gpu/elementwise.ts.
+import { constantsOf } from "../../../gpu/chain.ts";
+import { elementwise, elementwiseParams, ITEMS, LANES } from "../../../gpu/elementwise.ts";
+import type { Elementwise, View } from "../../tape/program.ts";
+import { size } from "../../tape/shape.ts";
+import { collapse } from "../../tape/view.ts";
+import type { Emitter, Encode } from "./emitter.ts";
+
+function emit(body: Elementwise, out: Emitter): void {
+  const views = [...body.inputs, ...body.outputs.map(({ view }) => view)];
+  const groups = Math.ceil(size(body.shape) / (LANES * ITEMS));
+  out.dispatch(elementwise(body), views, { ...elementwiseParams(body), ...constantsOf(body) }, groups);
+}
+
+/** Copies a view into another of its shape. */
+export function emitCopy(out: Emitter, from: View, to: View): void {
+  if (size(from.shape) === 0) return;
+  const { shape, views } = collapse(from.shape, [from, to]);
+  emit({ shape, inputs: [views[0]], code: [], outputs: [{ view: views[1], register: 0 }], registers: 1 }, out);
+}
+
+/** Stores one number in every element of a view. */
+export function emitFill(out: Emitter, value: number, to: View): void {
+  if (size(to.shape) === 0) return;
+  const { shape, views } = collapse(to.shape, [to]);
+  const code = [{ op: "constant", to: 0, from: [], value }];
+  emit({ shape, inputs: [], code, outputs: [{ view: views[0], register: 0 }], registers: 1 }, out);
+}
+
+const chain: Encode = ({ body }, out) => emit(body as Elementwise, out);
+const copy: Encode = ({ inputs: [x], outputs: [y] }, out) => emitCopy(out, x, { ...y, shape: x.shape });
+
+export const elementwiseEncoders: Record<string, Encode> = { elementwise: chain, copy };

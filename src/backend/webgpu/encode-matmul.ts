@@ -1,0 +1,104 @@
+// Matrix products: chooses tiles and says where operands lie. Kernels: gpu/product.ts, gpu/matmul.ts.
+import { constantsOf } from "../../../gpu/chain.ts";
+import { matmulOperands } from "../../../gpu/matmul.ts";
+import { epilogueParams, type Operands, product, sumParts, type Tile } from "../../../gpu/product.ts";
+import type { Step, View } from "../../tape/program.ts";
+import { size } from "../../tape/shape.ts";
+import type { Emitter, Encode } from "./emitter.ts";
+
+const LARGE: Tile = { rows: 64, columns: 64, depth: 16, down: 8, across: 8 };
+const SMALL: Tile = { rows: 32, columns: 32, depth: 16, down: 4, across: 4 };
+
+/** Workgroups that keep a GPU busy: k is cut into parts where a product has fewer tiles. */
+const BUSY = 256;
+const LEAST_PART = 256;
+
+/** Sizes of a product: `batch` times [m, k] x [k, n]. */
+export interface Sizes {
+  readonly batch: number;
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+}
+
+const tilesOf = ({ m, n }: Sizes, { rows, columns }: Tile) => [Math.ceil(m / rows), Math.ceil(n / columns)] as const;
+
+/** How a product is cut. It depends on sizes alone, so that results do not depend on the machine's load. */
+function tiling(sizes: Sizes): { tile: Tile; parts: number; part: number } {
+  const [down, across] = tilesOf(sizes, LARGE);
+  const tile = sizes.batch * down * across >= BUSY ? LARGE : SMALL;
+  const [d, a] = tilesOf(sizes, tile);
+  const wanted = sizes.batch > 1 ? 1 : Math.floor(Math.min(BUSY / (d * a), sizes.k / LEAST_PART));
+  const part = Math.ceil(sizes.k / Math.max(1, wanted) / tile.depth) * tile.depth;
+  return { tile, part, parts: Math.ceil(sizes.k / part) };
+}
+
+/**
+ * Emits a product as (part of) a step. `views` and `params` are those of `operands`; output 0 of the step, or what its epilogue
+ * stores, receives the result as [batch m, n].
+ */
+export function emitProduct(
+  out: Emitter,
+  step: Step,
+  operands: Operands,
+  views: readonly View[],
+  sizes: Sizes,
+  params: Readonly<Record<string, number>>,
+): void {
+  const { tile, parts, part } = tiling(sizes);
+  const { epilogue, outputs } = step;
+  const [tiles_down, tiles_across] = tilesOf(sizes, tile);
+  const own = { ...params, m: sizes.m, n: sizes.n, k: sizes.k, tiles_down, tiles_across, parts, part };
+  const ending = epilogue ? { ...epilogueParams(epilogue), ...constantsOf(epilogue) } : {};
+  const ends = epilogue ? [...epilogue.inputs.slice(1), ...epilogue.outputs.map(({ view }) => view)] : [outputs[0]];
+  const groups = sizes.batch * tiles_down * tiles_across * parts;
+  if (parts === 1) {
+    out.dispatch(product(operands, tile, epilogue, false), [...views, ...ends], { ...own, ...ending }, groups);
+    return;
+  }
+  const sums = out.temporary([parts, sizes.m, sizes.n]);
+  out.dispatch(product(operands, tile, undefined, true), [...views, sums], own, groups);
+  out.dispatch(sumParts(epilogue), [sums, ...ends], { ...own, ...ending }, Math.ceil((sizes.m * sizes.n) / 64));
+}
+
+/** Steps of an operand along the batch as two axes. */
+interface Batch {
+  readonly inner: number;
+  readonly a: readonly [number, number];
+  readonly b: readonly [number, number];
+}
+
+/** Neighbouring axes of the batch that both operands step through evenly become one. */
+function foldBatch(shape: readonly number[], a: View, b: View): Batch {
+  const steps = ({ shape: own, strides }: View) => (own.length > 2 ? strides.slice(0, -2) : shape.map(() => 0));
+  const axes = shape.map((n, i) => ({ n, a: steps(a)[i], b: steps(b)[i] })).filter(({ n }) => n !== 1);
+  const folded: typeof axes = [];
+  for (const axis of axes) {
+    const last = folded.at(-1);
+    if (last && last.a === axis.a * axis.n && last.b === axis.b * axis.n) folded[folded.length - 1] = { ...axis, n: last.n * axis.n };
+    else folded.push(axis);
+  }
+  while (folded.length < 2) folded.unshift({ n: 1, a: 0, b: 0 });
+  if (folded.length > 2) throw new RangeError(`Cannot matmul over batch axes ${JSON.stringify(shape)}: expected at most two steps`);
+  const [outer, inner] = folded;
+  return { inner: inner.n, a: [outer.a, inner.a], b: [outer.b, inner.b] };
+}
+
+const matmul: Encode = (step, out) => {
+  const [a, b] = step.inputs;
+  const { ta, tb } = step.attrs;
+  const shape = step.outputs[0].shape;
+  const [m, n] = shape.slice(-2);
+  const k = a.shape.at(ta ? -2 : -1) as number;
+  const [aOuter, aInner] = a.strides.slice(-2);
+  const [bOuter, bInner] = b.strides.slice(-2);
+  const [a_row, a_k] = ta ? [aInner, aOuter] : [aOuter, aInner];
+  const [b_k, b_column] = tb ? [bInner, bOuter] : [bOuter, bInner];
+  const batch = foldBatch(shape.slice(0, -2), a, b);
+  const params = { a_row, a_k, b_k, b_column, batch_inner: batch.inner };
+  const steps = { a_outer: batch.a[0], a_inner: batch.a[1], b_outer: batch.b[0], b_inner: batch.b[1] };
+  const operands = matmulOperands(a_k === 1 ? "k" : "row", b_column === 1 ? "column" : "k");
+  emitProduct(out, step, operands, [a, b], { batch: size(shape.slice(0, -2)), m, n, k }, { ...params, ...steps });
+};
+
+export const matmulEncoders: Record<string, Encode> = { matmul };

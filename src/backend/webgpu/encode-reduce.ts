@@ -1,0 +1,59 @@
+// Sums and maxima: gpu/reduce.ts.
+import { type Reduction, reduceColumns, reduceRows } from "../../../gpu/reduce.ts";
+import type { View } from "../../tape/program.ts";
+import { size } from "../../tape/shape.ts";
+import type { Emitter, Encode } from "./emitter.ts";
+
+/** Threads that keep a GPU busy; fewer results than that are computed in parts. */
+const THREADS = 2 ** 15;
+/** Elements of a part at least. */
+const LEAST_ROWS = 2048; // by a workgroup of 64
+const LEAST_COLUMNS = 64; // by a thread
+
+/** The same numbers as [outer, n, inner]. */
+export type Reduced = readonly [outer: number, n: number, inner: number];
+
+/** y [outer, inner] = the sum or maximum of x [outer, n, inner] over n; both without gaps. Long sums are summed in parts. */
+export function emitReduce(out: Emitter, reduction: Reduction, x: View, y: View, [outer, n, inner]: Reduced): void {
+  const rows = inner === 1 && n >= 32;
+  const wanted = Math.max(1, Math.floor(THREADS / (outer * inner * (rows ? 64 : 1))));
+  const part = Math.max(Math.ceil(n / wanted), rows ? LEAST_ROWS : LEAST_COLUMNS);
+  const parts = Math.ceil(n / part);
+  const results = outer * parts * inner;
+  const target = parts === 1 ? y : out.temporary([outer, parts, inner]);
+  const params = { n, inner, part, parts, size: results };
+  if (rows) out.dispatch(reduceRows(reduction), [x, target], params, results);
+  else out.dispatch(reduceColumns(reduction), [x, target], params, Math.ceil(results / 64));
+  if (parts > 1) emitReduce(out, reduction, target, y, [outer, parts, inner]);
+}
+
+/** Runs of axes that are all reduced or all kept, outermost first. */
+function runs(shape: readonly number[], axes: readonly number[]): { n: number; reduced: boolean }[] {
+  const list: { n: number; reduced: boolean }[] = [];
+  for (const [i, n] of shape.entries()) {
+    if (n === 1) continue;
+    const reduced = axes.includes(i);
+    const before = list.at(-1);
+    if (before?.reduced === reduced) before.n *= n;
+    else list.push({ n, reduced });
+  }
+  return list.some(({ reduced }) => reduced) ? list : [...list, { n: 1, reduced: true }];
+}
+
+/** The innermost run of reduced axes goes first, into a temporary if more follow. */
+const reduce =
+  (reduction: Reduction): Encode =>
+  ({ inputs: [x], outputs: [y], attrs }, out) => {
+    let list = runs(x.shape, attrs.axes as number[]);
+    for (let from = x; list.some(({ reduced }) => reduced); ) {
+      const at = list.findLastIndex(({ reduced }) => reduced);
+      const [outer, inner] = [list.slice(0, at), list.slice(at + 1)].map((part) => size(part.map(({ n }) => n)));
+      const { n } = list[at];
+      list = list.toSpliced(at, 1);
+      const to = list.some(({ reduced }) => reduced) ? out.temporary([outer, inner]) : y;
+      emitReduce(out, reduction, from, to, [outer, n, inner]);
+      from = to;
+    }
+  };
+
+export const reduceEncoders: Record<string, Encode> = { sum: reduce("sum"), max: reduce("max") };

@@ -1,0 +1,7 @@
+// What the gpu backend can run: an encoder for each op, by name.
+import type { Encode } from "./emitter.ts";
+import { elementwiseEncoders } from "./encode-elementwise.ts";
+import { matmulEncoders } from "./encode-matmul.ts";
+import { reduceEncoders } from "./encode-reduce.ts";
+
+export const encoders: Readonly<Record<string, Encode>> = { ...elementwiseEncoders, ...matmulEncoders, ...reduceEncoders };

@@ -1,0 +1,201 @@
+// A program on the gpu backend: its dispatches with their pipelines and bind groups, and one run of them.
+import { writes } from "../../tape/assign.ts";
+import type { Buffer, Program } from "../../tape/program.ts";
+import { size } from "../../tape/shape.ts";
+import type { Parameter } from "../../tape/tensor.ts";
+import type { Executable } from "../backend.ts";
+import { usage } from "./device.ts";
+import { type Dispatch, Emitter, type Place, type Window } from "./emitter.ts";
+import { encoders } from "./encoders.ts";
+import type { Pipelines } from "./pipelines.ts";
+import { mapped, type Storage } from "./storage.ts";
+
+/** Runs something when its turn has come. */
+export type InTurn = <T>(work: () => Promise<T>) => Promise<T>;
+
+/** Inputs of so many floats are sent on their own, smaller ones together. */
+const LARGE = 2 ** 14;
+
+/** What a program binds, made for one arena. */
+interface Bound {
+  readonly arena: GPUBuffer;
+  readonly groups: readonly GPUBindGroup[];
+}
+
+export class GpuExecutable implements Executable {
+  readonly arenaBytes: number;
+  readonly steps: number;
+  readonly dispatches: readonly Dispatch[];
+  readonly #program: Program;
+  readonly #device: GPUDevice;
+  readonly #storage: Storage;
+  readonly #pipelines: Pipelines;
+  readonly #inTurn: InTurn;
+  readonly #parameters: readonly Parameter[];
+  readonly #assigned: readonly Parameter[];
+  readonly #compiled: Promise<GPUComputePipeline[]>;
+  readonly #offsets = new Map<Buffer, number>(); // of inputs and arrays, in bytes of `own`
+  readonly #own: GPUBuffer;
+  readonly #small: Float32Array; // the first inputs, side by side as in `own`
+  readonly #params: GPUBuffer;
+  readonly #paramSlots: readonly number[];
+  readonly #results: GPUBuffer;
+  #bound: Bound | undefined;
+  #disposed = false;
+
+  constructor(program: Program, device: GPUDevice, storage: Storage, pipelines: Pipelines, inTurn: InTurn) {
+    this.#program = program;
+    this.#device = device;
+    this.#storage = storage;
+    this.#pipelines = pipelines;
+    this.#inTurn = inTurn;
+    this.steps = program.steps.length;
+    this.#parameters = program.buffers.flatMap(({ parameter }) => parameter ?? []);
+    this.#assigned = [...new Set(program.steps.flatMap(writes).flatMap(({ buffer }) => buffer.parameter ?? []))];
+    const { bytes, small } = this.#layOut();
+    this.#small = new Float32Array(small / 4);
+    this.#own = storage.buffer("inputs", bytes);
+    for (const [{ data }, offset] of this.#offsets) if (data) this.#write(this.#own, offset, data);
+    storage.take(this.#parameters);
+    const emitter = this.#emit();
+    this.dispatches = emitter.dispatches;
+    this.arenaBytes = 4 * emitter.arena;
+    this.#paramSlots = slots(this.dispatches, device.limits.minUniformBufferOffsetAlignment);
+    this.#params = this.#writeParams();
+    this.#compiled = Promise.all(this.dispatches.map(({ shader, step, windows }) => pipelines.get(shader, windows.length, step.label)));
+    this.#compiled.catch(() => {}); // each run hears of it by itself
+    const results = program.outputs.reduce((sum, view) => sum + 4 * size(view.shape), 0);
+    this.#results = device.createBuffer({ label: "results", size: Math.max(results, 4), usage: usage.MAP_READ | usage.COPY_DST });
+  }
+
+  #write(buffer: GPUBuffer, offset: number, data: Float32Array): void {
+    this.#device.queue.writeBuffer(buffer, offset, data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
+  }
+
+  /** Offsets of inputs and arrays: small inputs first, so that one write carries them all. */
+  #layOut(): { bytes: number; small: number } {
+    const order = ({ kind, size }: Buffer) => (kind === "array" ? 2 : size >= LARGE ? 1 : 0);
+    const own = this.#program.buffers.filter(({ kind }) => kind === "input" || kind === "array").sort((a, b) => order(a) - order(b));
+    let bytes = 0;
+    let small = 0;
+    for (const buffer of own) {
+      this.#offsets.set(buffer, bytes);
+      bytes += this.#storage.aligned(4 * buffer.size);
+      if (order(buffer) === 0) small = bytes;
+    }
+    return { bytes, small };
+  }
+
+  #place(buffer: Buffer): Place {
+    if (buffer.kind === "arena") return { home: "arena", offset: 4 * (buffer.offset as number) };
+    if (buffer.parameter) return this.#storage.place(buffer.parameter);
+    return { home: this.#own, offset: this.#offsets.get(buffer) as number };
+  }
+
+  #emit(): Emitter {
+    const { maxStorageBuffersPerShaderStage: buffers, maxStorageBufferBindingSize: bytes } = this.#device.limits;
+    const emitter = new Emitter((buffer) => this.#place(buffer), { buffers, bytes }, this.#program.arena, this.#storage.alignment / 4);
+    for (const step of this.#program.steps) {
+      const encode = encoders[step.op];
+      if (!encode) throw new TypeError(`Cannot run "${step.op}" on the gpu backend: it has no kernel there`);
+      emitter.step(step, encode);
+    }
+    return emitter;
+  }
+
+  #writeParams(): GPUBuffer {
+    const all = new Uint32Array((this.#paramSlots.at(-1) as number) / 4);
+    for (const [i, { params }] of this.dispatches.entries()) all.set(params, this.#paramSlots[i] / 4);
+    const buffer = this.#device.createBuffer({ label: "params", size: Math.max(all.byteLength, 4), usage: usage.UNIFORM | usage.COPY_DST });
+    this.#device.queue.writeBuffer(buffer, 0, all);
+    return buffer;
+  }
+
+  /** Bind groups for the present arena. */
+  async #bind(): Promise<Bound> {
+    const arena = await this.#storage.arena(Math.max(this.arenaBytes, 4));
+    if (this.#bound?.arena === arena) return this.#bound;
+    const groups = this.dispatches.map(({ step, windows, params }, i) => {
+      const uniform = { buffer: this.#params, offset: this.#paramSlots[i], size: params.byteLength };
+      const resources = [uniform, ...windows.map((window) => bindingOf(window, arena))];
+      return this.#device.createBindGroup({
+        label: step.label,
+        layout: this.#pipelines.layout(windows.length),
+        entries: resources.map((resource, binding) => ({ binding, resource })),
+      });
+    });
+    this.#bound = { arena, groups };
+    return this.#bound;
+  }
+
+  #fill(inputs: readonly Float32Array[]): void {
+    for (const parameter of this.#parameters) this.#storage.refresh(parameter);
+    for (const [{ slot }, offset] of this.#offsets) {
+      if (slot === undefined) continue;
+      if (4 * this.#small.length > offset) this.#small.set(inputs[slot], offset / 4);
+      else this.#write(this.#own, offset, inputs[slot]);
+    }
+    if (this.#small.length) this.#write(this.#own, 0, this.#small);
+  }
+
+  /** Compiles all kernels and takes the memory, as the first run would. Rejects with an error that names the op. */
+  async prepare(): Promise<void> {
+    await this.#compiled;
+    await this.#inTurn(() => this.#bind());
+  }
+
+  run(inputs: readonly Float32Array[]): Promise<Float32Array[]> {
+    return this.#inTurn(async () => {
+      if (this.#disposed) throw new Error("Cannot run a program that has been disposed of");
+      const pipelines = await this.#compiled;
+      const { arena, groups } = await this.#bind();
+      this.#fill(inputs);
+      const encoder = this.#device.createCommandEncoder();
+      const pass = encoder.beginComputePass();
+      for (const [i, { grid }] of this.dispatches.entries()) {
+        pass.setPipeline(pipelines[i]);
+        pass.setBindGroup(0, groups[i]);
+        pass.dispatchWorkgroups(grid[0], grid[1]);
+      }
+      pass.end();
+      return this.#finish(encoder, arena);
+    });
+  }
+
+  /** Submits what has been recorded and reads the outputs. */
+  async #finish(encoder: GPUCommandEncoder, arena: GPUBuffer): Promise<Float32Array[]> {
+    const sizes = this.#program.outputs.map(({ shape }) => 4 * size(shape));
+    let at = 0;
+    for (const [i, { buffer, offset }] of this.#program.outputs.entries()) {
+      const place = this.#place(buffer);
+      encoder.copyBufferToBuffer(place.home === "arena" ? arena : place.home, place.offset + 4 * offset, this.#results, at, sizes[i]);
+      at += sizes[i];
+    }
+    this.#device.queue.submit([encoder.finish()]);
+    for (const parameter of this.#assigned) this.#storage.changed(parameter);
+    return mapped(this.#results, sizes);
+  }
+
+  /** Frees the program's memory, after the runs that wait. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    void this.#inTurn(async () => {
+      await this.#storage.drop(this.#parameters);
+      for (const buffer of [this.#own, this.#params, this.#results]) buffer.destroy();
+    }).catch(() => {}); // a device that is gone has freed them
+  }
+}
+
+const bindingOf = ({ home, offset, size }: Window, arena: GPUBuffer) => ({ buffer: home === "arena" ? arena : home, offset, size });
+
+/** Offsets of the dispatches' parameters, and the end of the last. */
+function slots(dispatches: readonly Dispatch[], alignment: number): number[] {
+  let at = 0;
+  const offsets = dispatches.map(({ params }) => {
+    const here = at;
+    at += Math.ceil(params.byteLength / alignment) * alignment;
+    return here;
+  });
+  return [...offsets, at];
+}
