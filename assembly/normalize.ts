@@ -1,5 +1,6 @@
 // Batch and layer normalisation and their gradients. Rows are everything but the last axis, c channels. The last vector of a row
 // may read beyond it; what is not the row's own is never stored or summed.
+import { elementwiseTile } from "./elementwise";
 import { BAND, reduceRow } from "./reduce";
 import { first, hsum, madd, share, storeFirst, storeTail } from "./simd";
 
@@ -116,17 +117,31 @@ class BatchNormApply {
   rows: u32;
   c: u32;
   eps: f32;
+  /** 0, or a fused program for finished rows. */
+  epilogue: u32;
 }
+
+/** Floats of the rows that an epilogue takes at a time: they are still in cache. */
+const TILE: u32 = 8192;
 
 /** y = (x - mean) gamma / sqrt(variance + eps) + beta. */
 export function batchNormApply(args: usize, thread: u32, threads: u32, scratch: usize): void {
-  const p = changetype<BatchNormApply>(args), bytes: usize = p.c << 2, whole = bytes & ~15;
-  const mean: usize = p.mean, beta: usize = p.beta;
+  const p = changetype<BatchNormApply>(args), bytes: usize = p.c << 2, step = max(1, TILE / p.c), rest = scratch + ((bytes + 63) & ~63);
   for (let i: usize = 0; i < bytes; i += 16) {
     v128.store(scratch + i, f32x4.mul(v128.load(p.gamma + i), rstd4(v128.load(p.variance + i), p.eps)));
   }
   const end = share(p.rows, thread + 1, threads);
-  for (let row = share(p.rows, thread, threads); row < end; row++) {
+  for (let row = share(p.rows, thread, threads); row < end; row += step) {
+    const last = min(end, row + step);
+    applyRows(p, row, last, scratch);
+    if (p.epilogue) elementwiseTile(p.epilogue, row, last, 0, p.c, rest);
+  }
+}
+
+/** Rows [begin, end) of y; scratch holds the scale. */
+function applyRows(p: BatchNormApply, begin: u32, end: u32, scratch: usize): void {
+  const bytes: usize = p.c << 2, whole = bytes & ~15, mean: usize = p.mean, beta: usize = p.beta;
+  for (let row = begin; row < end; row++) {
     const x = p.x + row * bytes, y = p.y + row * bytes;
     let i: usize = 0;
     for (; i < whole; i += 16) v128.store(y + i, applied(x + i, mean + i, scratch + i, beta + i));

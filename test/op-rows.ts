@@ -350,6 +350,23 @@ export const rows: Row[] = [
     ],
   },
   { name: "conv2d, bias and relu", run: (x, w, b) => x.conv2d(w, { padding: 1 }).add(b).relu(), inputs: [[2, 6, 6, 4], [8, 3, 3, 4], [8]] },
+  {
+    name: "conv2d between chains",
+    run: (x, w, r) => x.relu().conv2d(w, { padding: 1 }).add(r).relu(),
+    inputs: [
+      [2, 7, 6, 5],
+      [9, 3, 3, 5],
+      [2, 7, 6, 9],
+    ],
+  },
+  {
+    name: "conv2d between chains, stride 2",
+    run: (x, w) => x.relu().conv2d(w, { padding: 1, stride: 2 }).relu(),
+    inputs: [
+      [2, 7, 6, 5],
+      [9, 3, 3, 5],
+    ],
+  },
   { name: "maxPool", run: (x) => x.maxPool({ kernel: 3, stride: 2, padding: 1 }), inputs: [[2, 9, 7, 5]], bad: [[2, 7]] },
   { name: "maxPool, 2x2", run: (x) => x.maxPool({ kernel: 2 }), inputs: [[2, 7, 6, 3]] },
   { name: "avgPool", run: (x) => x.avgPool({ kernel: 3, stride: 2, padding: 1 }), inputs: [[2, 9, 7, 5]], bad: [[7]] },
@@ -363,6 +380,20 @@ export const rows: Row[] = [
     gradient: false,
   },
   { name: "batchNorm, many rows", run: (x, g, b) => batchNorm(x, g, b, 1e-5).y.gelu(), inputs: [[1031, 9], [9], [9]] },
+  {
+    name: "batchNorm, residual and relu",
+    run: (x, g, b, r) => batchNorm(x, g, b, 1e-5).y.add(r).relu(),
+    inputs: [[3, 57, 9, 13], [13], [13], [3, 57, 9, 13]],
+  },
+  {
+    name: "batchNorm, its output and its statistics in use",
+    run: (x, g, b) => {
+      const { y, mean, variance } = batchNorm(x, g, b, 1e-5);
+      return [y, y.relu().add(1), mean.mul(2), variance.add(mean)];
+    },
+    inputs: [[33, 70], [70], [70]],
+    gradient: false,
+  },
   { name: "layerNorm", run: (x, g, b) => layerNorm(x, g, b, 1e-6), inputs: [[3, 5, 13], [13], [13]], bad: [[3, 5], [4], [5]] },
   { name: "layerNorm, wide", run: (x, g, b) => layerNorm(x, g, b, 1e-6), inputs: [[37, 192], [192], [192]] },
   {

@@ -1,23 +1,25 @@
-// Moves elementwise chains into the product that they follow: they then run on each finished tile while it is in cache.
+// Moves elementwise chains into the kernel that they follow: they then run on each finished tile while it is in cache.
 import { type Group, type Item, isConstant, isElementwise, isMove } from "./fuse.ts";
 import type { View } from "./program.ts";
 import { type Shape, size, strides } from "./shape.ts";
-import type { Graph, Readers } from "./simplify.ts";
+import { type Graph, type Readers, readersOfOutput } from "./simplify.ts";
 import type { Node, Tensor } from "./tensor.ts";
 import { asRows, stretched } from "./view.ts";
 
-const PRODUCTS = new Set(["matmul", "conv2d"]);
+/** Whether a kernel runs a chain on its first output. With a stride the gradient of an image comes in pieces that are not rows. */
+const carries = ({ op: { name }, attrs }: Node): boolean =>
+  name === "matmul" || name === "conv2d" || name === "batchNorm" || (name === "conv2dInputGrad" && attrs.stride === 1);
 
-/** Gives products the chain that reads them, where everything else that the chain reads is there before the product. */
+/** Gives kernels the chain that reads them, where everything else that the chain reads is there before the kernel. */
 export function attachEpilogues(graph: Graph, items: Map<Node, Item>, readers: Readers): void {
   const order = new Map(graph.nodes.map((node, i) => [node, i]));
-  // Ranks decide what may wait for what: a chain that rides on a product only reads products of lower rank.
+  // Ranks decide what may wait for what: a chain that rides on a kernel only reads kernels of lower rank.
   const before = (a: Item, b: Item) => a.level < b.level || (a.level === b.level && place(a) < place(b));
   const place = (item: Item) => order.get(item.kernel ?? (item.group as Group).nodes[0]) as number;
-  const products = graph.nodes.filter((node) => PRODUCTS.has(node.op.name)).map((node) => items.get(node) as Item);
+  const products = graph.nodes.filter(carries).map((node) => items.get(node) as Item);
   for (const product of products.sort((a, b) => (before(a, b) ? 1 : -1))) {
     const node = product.kernel as Node;
-    const followers = new Set(chainsAfter(node, readers).map((reader) => items.get(reader) as Item));
+    const followers = new Set(chainsAfter(node, 0, readers).map((reader) => items.get(reader) as Item));
     if (followers.size !== 1) continue;
     const [follower] = followers;
     const group = follower.group as Group;
@@ -33,17 +35,18 @@ export function attachEpilogues(graph: Graph, items: Map<Node, Item>, readers: R
   }
 }
 
-/** Elementwise nodes that read a product, directly or reshaped. */
-function chainsAfter(node: Node, readers: Readers): Node[] {
-  return (readers.get(node) ?? []).flatMap((reader) =>
-    reader.op.name === "reshape" ? chainsAfter(reader, readers) : isElementwise(reader) ? [reader] : [],
+/** Elementwise nodes that read an output of a node, directly or reshaped. */
+function chainsAfter(node: Node, index: number, readers: Readers): Node[] {
+  return readersOfOutput(node, index, readers).flatMap((reader) =>
+    reader.op.name === "reshape" ? chainsAfter(reader, 0, readers) : isElementwise(reader) ? [reader] : [],
   );
 }
 
 /** Values that a group reads from outside, other than the product. */
 function sourcesOf(group: Group, product: Node): Tensor[] {
   const inside = new Set(group.nodes);
-  const isProduct = (t: Tensor): boolean => t.node === product || (t.node.op.name === "reshape" && isProduct(t.node.inputs[0]));
+  const isProduct = (t: Tensor): boolean =>
+    (t.node === product && t.index === 0) || (t.node.op.name === "reshape" && isProduct(t.node.inputs[0]));
   return group.nodes.flatMap((node) => node.inputs.filter((t) => !inside.has(t.node) && !isConstant(t) && !isProduct(t)));
 }
 

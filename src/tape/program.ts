@@ -57,7 +57,7 @@ export interface Step {
   readonly attrs: Attributes;
   readonly body?: Elementwise;
   /**
-   * Of matmul and conv2d: what happens to each finished element before it is stored. Its shape is [rows, columns] of output 0,
+   * Of matmul, conv2d, conv2dInputGrad with stride 1 and batchNorm: what happens to each finished element before it is stored. Its shape is [rows, columns] of output 0,
    * its input 0 is that output; when `body.outputs` does not store register 0, output 0 itself is never read again.
    */
   readonly epilogue?: Elementwise;

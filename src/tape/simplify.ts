@@ -25,6 +25,10 @@ export function readersOf(graph: Graph): Readers {
   return readers;
 }
 
+/** The nodes that read one output of a node. */
+export const readersOfOutput = (node: Node, index: number, readers: Readers): readonly Node[] =>
+  (readers.get(node) ?? []).filter((reader) => reader.inputs.some((t) => t.node === node && t.index === index));
+
 /** Drops nodes that nothing reads and merges nodes with the same op, inputs and attributes. */
 export function simplify(trace: Trace): Graph {
   const known = new Map<string, Node>();

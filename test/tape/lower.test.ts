@@ -2,6 +2,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { grad } from "../../src/tape/grad.ts";
 import { lower } from "../../src/tape/lower.ts";
+import { batchNorm } from "../../src/tape/ops/normalize.ts";
 import { Parameter, type Tensor } from "../../src/tape/tensor.ts";
 import { assign, compile, type Trace } from "../../src/tape/trace.ts";
 import { fill } from "../fill.ts";
@@ -54,6 +55,28 @@ lowering("bias, activation and residual ride on the product", async () => {
     ["matmul"],
   );
   assert.equal(program.steps[0].epilogue?.code.length, 3);
+});
+
+lowering("activation and residual ride on batch normalisation, a mask on the gradient of a convolution's image", async () => {
+  const residual = await programOf((x, g, b, r) => batchNorm(x, g, b, 1e-5).y.add(r).relu(), [[6, 5], [5], [5], [6, 5]]);
+  assert.equal(
+    residual.program.steps.map((s) => [s.op, s.epilogue?.code.length]),
+    [["batchNorm", 2]],
+  );
+  const masked = await programOf(
+    (x, w) => {
+      const y = x.relu();
+      return grad(y.conv2d(w, { padding: 1 }).square().sum(), [x]) as Tensor[];
+    },
+    [
+      [1, 4, 4, 3],
+      [2, 3, 3, 3],
+    ],
+  );
+  assert.equal(
+    masked.program.steps.filter((s) => s.op === "conv2dInputGrad").map((s) => s.epilogue?.code.map(({ op }) => op)),
+    [["constant", "greater", "where"]],
+  );
 });
 
 lowering("equal nodes are computed once and unused ones never", async () => {

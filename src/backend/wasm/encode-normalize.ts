@@ -3,6 +3,7 @@ import * as opcode from "../../../assembly/opcodes.ts";
 import type { Step, View } from "../../tape/program.ts";
 import { size } from "../../tape/shape.ts";
 import type { Emitter, Encode, Range } from "./emitter.ts";
+import { epilogue } from "./encode-matmul.ts";
 import { emitReduce, partRows } from "./encode-reduce.ts";
 
 const span = (start: number, floats: number): Range => ({ start, end: start + 4 * floats });
@@ -30,12 +31,18 @@ function emit(
 
 const scratch = (out: Emitter, floats: number): Range => span(out.temporary(4 * floats), floats);
 
-const batchNorm: Encode = ({ inputs: [x, gamma, beta], outputs: [y, mean, variance], attrs }, out) => {
+const batchNorm: Encode = (step, out) => {
+  const { inputs, outputs, attrs } = step;
+  const [[x, gamma, beta], [y, mean, variance]] = [inputs, outputs];
   const { rows, c, part, parts } = layout(x);
   const [means, squares] = [scratch(out, parts * c), scratch(out, parts * c)];
   emit(out, opcode.BATCH_NORM_PARTS, [x], [means, squares], [rows, c, part]);
   emit(out, opcode.BATCH_NORM_STATISTICS, [means, squares], [mean, variance], [rows, c, part]);
-  emit(out, opcode.BATCH_NORM_APPLY, [x, gamma, beta, mean, variance], [y], [rows, c, out.f32(attrs.eps as number)]);
+  const { program, reads, writes } = epilogue(step, out);
+  const operands = [x, gamma, beta, mean, variance];
+  const touched = { reads: [...operands.map((view) => out.range(view)), ...reads], writes: [out.range(y), ...writes] };
+  const addresses = [...operands, y].map((view) => out.address(view));
+  out.emit(opcode.BATCH_NORM_APPLY, touched, [...addresses, rows, c, out.f32(attrs.eps as number), program]);
 };
 
 const batchNormGrad: Encode = ({ inputs: [g, x, gamma, mean, variance], outputs: [dx, dgamma, dbeta], attrs }, out) => {
