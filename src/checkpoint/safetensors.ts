@@ -2,20 +2,21 @@
 // and without holes (github.com/huggingface/safetensors). Files written here carry a SHA-256 of everything in their metadata, so
 // that a file that was cut short or in which a bit flipped is refused.
 import { createHash } from "node:crypto";
-import { open } from "node:fs/promises";
 import type { Shape } from "../tape/shape.ts";
 import type { Host } from "../tape/trace.ts";
 import { writeAtomically } from "./atomic.ts";
+import type { Checkpoint } from "./checkpoint.ts";
+import { type Dtype, dtype, type Numbers } from "./dtype.ts";
+import { CheckpointError } from "./error.ts";
+import { openSource, type Source } from "./source.ts";
+import { asFloats, numbersToWrite, type StoredTensor } from "./stored.ts";
 
-/** A file that is not what it should be. */
-export class CheckpointError extends Error {
-  override name = "CheckpointError";
-}
+export { CheckpointError } from "./error.ts";
 
 export interface Entry {
   readonly shape: Shape;
-  /** Half and double precision are read as float32. */
-  readonly data: Float32Array | BigInt64Array | Int32Array | Uint8Array;
+  /** Floats of all kinds are read as float32. */
+  readonly data: Numbers;
 }
 
 export interface Archive {
@@ -23,42 +24,23 @@ export interface Archive {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-type Numbers = Entry["data"];
-
-const view =
-  <T extends Numbers>(type: { new (buffer: ArrayBuffer): T }) =>
-  (bytes: Uint8Array<ArrayBuffer>): T =>
-    new type(bytes.slice().buffer);
-const words = (bytes: Uint8Array<ArrayBuffer>) => new Uint16Array(bytes.slice().buffer);
-
-/** IEEE half precision, as in PyTorch's float16. */
-function half(h: number): number {
-  const [exponent, fraction] = [(h >> 10) & 31, h & 1023];
-  const size =
-    exponent === 31
-      ? fraction
-        ? Number.NaN
-        : Number.POSITIVE_INFINITY
-      : exponent
-        ? (1 + fraction / 1024) * 2 ** (exponent - 15)
-        : fraction * 2 ** -24;
-  return h & 0x8000 ? -size : size;
-}
-
-interface Dtype {
-  bytes: number;
-  read(bytes: Uint8Array<ArrayBuffer>): Numbers;
-}
-
+/** The format's names of kinds of numbers. */
 const dtypes: Readonly<Record<string, Dtype>> = {
-  F32: { bytes: 4, read: view(Float32Array) },
-  F64: { bytes: 8, read: (b) => Float32Array.from(new Float64Array(b.slice().buffer)) },
-  F16: { bytes: 2, read: (b) => Float32Array.from(words(b), half) },
-  BF16: { bytes: 2, read: (b) => new Float32Array(Uint32Array.from(words(b), (x) => x << 16).buffer) },
-  I64: { bytes: 8, read: view(BigInt64Array) },
-  I32: { bytes: 4, read: view(Int32Array) },
-  U8: { bytes: 1, read: view(Uint8Array) },
-  BOOL: { bytes: 1, read: view(Uint8Array) },
+  F32: dtype("float32"),
+  F64: dtype("float64"),
+  F16: dtype("float16"),
+  BF16: dtype("bfloat16"),
+  F8_E4M3: dtype("float8_e4m3fn"),
+  F8_E5M2: dtype("float8_e5m2"),
+  I64: dtype("int64"),
+  I32: dtype("int32"),
+  I16: dtype("int16"),
+  I8: dtype("int8"),
+  U64: dtype("uint64"),
+  U32: dtype("uint32"),
+  U16: dtype("uint16"),
+  U8: dtype("uint8"),
+  BOOL: dtype("bool"),
 };
 
 interface Header {
@@ -77,7 +59,7 @@ function fault(name: string, { dtype, shape, data_offsets: offsets }: Header, le
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount)) return `"${name}" has offsets ${JSON.stringify(offsets)}`;
   const [begin, end] = offsets;
   if (begin > end || end > length) return `"${name}" lies at bytes ${begin} to ${end} of ${length}: the file was cut short or changed`;
-  const expected = shape.reduce((product, n) => product * n, type.bytes);
+  const expected = shape.reduce((product, n) => product * n, type.size);
   if (end - begin !== expected) return `"${name}" has ${end - begin} bytes, expected ${expected} for ${dtype} [${shape.join(", ")}]`;
   return undefined;
 }
@@ -127,95 +109,119 @@ export interface ReadOptions {
   checksum?: "required" | "optional";
 }
 
+/** What a header says, once all of it holds. */
+interface Listing {
+  /** In the order of their bytes. */
+  tensors: [string, Header][];
+  metadata: Record<string, string>;
+  checksum: string | undefined;
+}
+
+/** Reads a header and checks that its tensors fill the `length` bytes behind it, without holes. */
+function parseListing(header: Uint8Array, length: number, where: string): Listing {
+  const { __metadata__, ...entries } = parseHeader(header, where);
+  const { [key]: checksum, ...metadata } = parseMetadata(__metadata__, where);
+  const tensors = (Object.entries(entries) as [string, Header][]).sort(
+    ([, a], [, b]) => (a?.data_offsets?.[0] ?? 0) - (b?.data_offsets?.[0] ?? 0),
+  );
+  let at = 0;
+  for (const [name, entry] of tensors) {
+    const wrong =
+      fault(name, entry ?? {}, length) ??
+      (entry.data_offsets[0] === at ? undefined : `"${name}" begins at byte ${entry.data_offsets[0]}, expected ${at}`);
+    if (wrong) throw new CheckpointError(`Cannot read ${where}: ${wrong}`);
+    at = entry.data_offsets[1];
+  }
+  if (at !== length) throw new CheckpointError(`Cannot read ${where}: it has ${length - at} bytes after the last tensor`);
+  return { tensors, metadata, checksum };
+}
+
+/** Length of the header, from the first eight bytes. */
+function headerLength(bytes: Uint8Array, size: number, where: string): number {
+  if (size < 8) throw new CheckpointError(`Cannot read ${where}: ${size} bytes are too few for a safetensors file`);
+  const length = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
+  if (8 + length <= size) return length;
+  throw new CheckpointError(
+    `Cannot read ${where}: its header should have ${length} bytes, the file has ${size}: cut short, or no safetensors file`,
+  );
+}
+
 /** Reads a file's bytes. Nothing is returned unless every part of it is sound. */
 export function decodeSafetensors(
   bytes: Uint8Array<ArrayBuffer>,
   { where = "safetensors", checksum = "optional" }: ReadOptions = {},
 ): Archive {
-  if (bytes.length < 8) throw new CheckpointError(`Cannot read ${where}: ${bytes.length} bytes are too few for a safetensors file`);
-  const length = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
-  const start = 8 + length;
-  if (start > bytes.length)
-    throw new CheckpointError(
-      `Cannot read ${where}: its header should have ${length} bytes, the file has ${bytes.length}: cut short, or no safetensors file`,
-    );
-  const { __metadata__, ...entries } = parseHeader(bytes.subarray(8, start), where);
-  const { [key]: stated, ...metadata } = parseMetadata(__metadata__, where);
+  const start = 8 + headerLength(bytes, bytes.length, where);
   const body = bytes.subarray(start);
-  const sorted = (Object.entries(entries) as [string, Header][]).sort(
-    ([, a], [, b]) => (a?.data_offsets?.[0] ?? 0) - (b?.data_offsets?.[0] ?? 0),
-  );
-  let at = 0;
-  for (const [name, header] of sorted) {
-    const wrong =
-      fault(name, header ?? {}, body.length) ??
-      (header.data_offsets[0] === at ? undefined : `"${name}" begins at byte ${header.data_offsets[0]}, expected ${at}`);
-    if (wrong) throw new CheckpointError(`Cannot read ${where}: ${wrong}`);
-    at = header.data_offsets[1];
-  }
-  if (at !== body.length) throw new CheckpointError(`Cannot read ${where}: it has ${body.length - at} bytes after the last tensor`);
+  const { tensors, metadata, checksum: stated } = parseListing(bytes.subarray(8, start), body.length, where);
   verify(bytes, start, stated, checksum === "required", where);
-  const tensors = new Map(
-    sorted.map(
-      ([
-        name,
-        {
-          dtype,
-          shape,
-          data_offsets: [a, b],
-        },
-      ]) => [name, { shape, data: dtypes[dtype].read(body.subarray(a, b)) }],
-    ),
-  );
-  return { tensors, metadata };
+  const read = ({ dtype, shape, data_offsets: [from, to] }: Header): Entry => ({
+    shape,
+    data: dtypes[dtype].decode(body.slice(from, to)),
+  });
+  return { tensors: new Map(tensors.map(([name, header]) => [name, read(header)])), metadata };
 }
 
 /** Reads a safetensors file. Throws a CheckpointError that says what is wrong with it. */
 export async function readSafetensors(path: string, options: ReadOptions = {}): Promise<Archive> {
-  const file = await open(path, "r").catch((cause: Error) => {
-    throw new CheckpointError(`Cannot read ${path}: ${cause.message}`, { cause });
-  });
+  const source = await openSource(path);
   try {
-    const stat = await file.stat();
-    if (!stat.isFile()) throw new CheckpointError(`Cannot read ${path}: it is not a file`);
-    const bytes = new Uint8Array(stat.size);
-    for (let at = 0; at < bytes.length; ) {
-      const { bytesRead } = await file.read(bytes, at, Math.min(bytes.length - at, 2 ** 30), at);
-      if (bytesRead === 0) throw new CheckpointError(`Cannot read ${path}: it became shorter while being read`);
-      at += bytesRead;
-    }
-    return decodeSafetensors(bytes, { where: path, ...options });
+    return decodeSafetensors(await source.read(0, source.size), { where: path, ...options });
   } finally {
-    await file.close();
+    await source.close();
   }
+}
+
+/** The format's own limit. */
+const longestHeader = 100_000_000;
+
+/** Whether a file begins as the format does: the length of a header, and the header's first brace. */
+export function isSafetensors(head: Uint8Array, size: number): boolean {
+  if (head.length < 9 || head[8] !== 0x7b) return false;
+  const length = new DataView(head.buffer, head.byteOffset).getBigUint64(0, true);
+  return length <= BigInt(longestHeader) && 8n + length <= BigInt(size);
+}
+
+/** Reads a header; tensors are read when asked for. The checksum of the whole is not looked at. */
+export async function openSafetensors(source: Source): Promise<Checkpoint> {
+  const { where, size } = source;
+  const start = 8 + headerLength(await source.read(0, Math.min(8, size)), size, where);
+  if (start > longestHeader) throw new CheckpointError(`Cannot read ${where}: a header of ${start} bytes is more than the format allows`);
+  const { tensors, metadata } = parseListing(await source.read(8, start - 8), size - start, where);
+  const stored = ({ dtype, shape, data_offsets: [from, to] }: Header): StoredTensor => ({
+    dtype: dtypes[dtype].name,
+    shape,
+    read: async () => dtypes[dtype].decode(await source.read(start + from, to - from)),
+  });
+  return {
+    where,
+    format: "safetensors",
+    contents: new Map(Object.entries(metadata)),
+    tensors: new Map(tensors.map(([name, header]) => [name, stored(header)])),
+    close: () => source.close(),
+  };
 }
 
 /** The same numbers as float32, whatever their type in the file: what `Module.load` takes. */
 export function floats({ shape, data }: Entry): Host {
-  return { shape, data: data instanceof Float32Array ? data : Float32Array.from(data as Int32Array, Number) };
+  return { shape, data: asFloats(data) };
 }
 
 /** All tensors of an archive as float32. */
 export const stateIn = (archive: Archive): Map<string, Host> => new Map([...archive.tensors].map(([name, entry]) => [name, floats(entry)]));
-
-/** PyTorch counts batches in 64-bit integers; everything else here is float32. */
-const isInteger = (name: string): boolean => name.endsWith("num_batches_tracked");
-
-const bytesOf = ({ buffer, byteOffset, byteLength }: Numbers): Uint8Array => new Uint8Array(buffer, byteOffset, byteLength);
 
 /** A file's bytes in pieces. Integers come first, so that all numbers lie at multiples of their size. */
 export function encodeSafetensors(
   tensors: Iterable<readonly [string, Host]>,
   metadata: Readonly<Record<string, string>> = {},
 ): Uint8Array[] {
-  const list = [...tensors].map(([name, host]) => ({ name, shape: host.shape, integer: isInteger(name), data: host.data }));
+  const list = [...tensors].map(([name, host]) => ({ name, shape: host.shape, ...numbersToWrite(name, host) }));
   list.sort((a, b) => Number(b.integer) - Number(a.integer));
   const chunks: Uint8Array[] = [];
   const entries: Record<string, Header> = {};
   let at = 0;
-  for (const { name, shape, integer, data } of list) {
+  for (const { name, shape, integer, bytes } of list) {
     if (Object.hasOwn(entries, name)) throw new RangeError(`Cannot write "${name}" twice: expected every tensor to have its own name`);
-    const bytes = bytesOf(integer ? BigInt64Array.from(data, (x) => BigInt(x)) : data);
     entries[name] = { dtype: integer ? "I64" : "F32", shape: [...shape], data_offsets: [at, at + bytes.length] };
     chunks.push(bytes);
     at += bytes.length;

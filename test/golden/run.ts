@@ -2,9 +2,10 @@
 import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { openBackend } from "../../src/backend/open.ts";
+import { isCheckpointGolden, runCheckpointGolden } from "./checkpoints.ts";
 import { Check, openGolden, type Runners } from "./golden.ts";
 
-const helpers = ["golden.ts", "run.ts", "models.ts"];
+const helpers = ["golden.ts", "run.ts", "models.ts", "checkpoints.ts"];
 
 async function loadRunners(): Promise<Runners> {
   const files = readdirSync(fileURLToPath(new URL(".", import.meta.url))).filter((name) => name.endsWith(".ts") && !helpers.includes(name));
@@ -16,6 +17,7 @@ let runners: Promise<Runners> | undefined;
 
 /** Runs one golden file on a backend of its own, so that files share neither memory nor failures. Throws when its kind is unknown. */
 export async function runGolden(path: string, backendName: "wasm" | "reference"): Promise<Check> {
+  if (isCheckpointGolden(path)) return runCheckpointGolden(path);
   runners ??= loadRunners();
   const golden = await openGolden(path);
   const runner = (await runners)[golden.config.kind];

@@ -1,0 +1,61 @@
+// Bytes of a file by place, so that files larger than memory can be read in parts.
+import { open } from "node:fs/promises";
+import { CheckpointError } from "./error.ts";
+
+export interface Source {
+  /** What error messages call it. */
+  readonly where: string;
+  /** In bytes. */
+  readonly size: number;
+  /** A copy of `length` bytes from `at`, beginning at byte 0 of its own buffer. Throws a CheckpointError where the file ends before. */
+  read(at: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
+  close(): Promise<void>;
+}
+
+/** A claim about where bytes lie is checked before anything is allocated for them. */
+function checkRange({ where, size }: Source, at: number, length: number): void {
+  if (Number.isSafeInteger(at) && Number.isSafeInteger(length) && at >= 0 && length >= 0 && at + length <= size) return;
+  throw new CheckpointError(`Cannot read ${where}: expected ${length} bytes at ${at}, but it ends at ${size}: cut short or damaged`);
+}
+
+/** A file on disk. Throws a CheckpointError that names the path where there is none. */
+export async function openSource(path: string): Promise<Source> {
+  const file = await open(path, "r").catch((cause: Error) => {
+    throw new CheckpointError(`Cannot read ${path}: ${cause.message}`, { cause });
+  });
+  const stat = await file.stat();
+  if (!stat.isFile()) {
+    await file.close();
+    throw new CheckpointError(`Cannot read ${path}: it is not a file`);
+  }
+  const source: Source = {
+    where: path,
+    size: stat.size,
+    async read(at, length) {
+      checkRange(source, at, length);
+      const bytes = new Uint8Array(length);
+      for (let done = 0; done < length; ) {
+        const { bytesRead } = await file.read(bytes, done, Math.min(length - done, 2 ** 30), at + done);
+        if (bytesRead === 0) throw new CheckpointError(`Cannot read ${path}: it became shorter while being read`);
+        done += bytesRead;
+      }
+      return bytes;
+    },
+    close: () => file.close(),
+  };
+  return source;
+}
+
+/** Bytes that are in memory already. */
+export function sourceOf(bytes: Uint8Array, where: string): Source {
+  const source: Source = {
+    where,
+    size: bytes.length,
+    async read(at, length) {
+      checkRange(source, at, length);
+      return Uint8Array.from(bytes.subarray(at, at + length));
+    },
+    close: async () => {},
+  };
+  return source;
+}
