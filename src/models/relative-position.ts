@@ -1,6 +1,7 @@
 // Relative positions: which row of a table of biases a pair of tokens uses, and tables for windows of another size. A table for
 // windows of height x width has one row for every distance, (2 height - 1)(2 width - 1) of them, by row and then by column.
 import { ShapeError } from "../tape/shape.ts";
+import type { Tensor } from "../tape/tensor.ts";
 import type { Host } from "../tape/trace.ts";
 import { resampling } from "./positions.ts";
 
@@ -19,6 +20,12 @@ export function windowIndex(side: number): Host {
     }
   }
   return { data, shape: [n, n] };
+}
+
+/** The bias of every pair of tokens. table [rows, heads], index [n, n] -> [1, heads, n, n] */
+export function pairBiases(table: Tensor, index: Tensor): Tensor {
+  const biases = table.gather(index).permute([2, 0, 1]);
+  return biases.reshape([1, ...biases.shape]);
 }
 
 /**

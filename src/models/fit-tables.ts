@@ -1,0 +1,69 @@
+// Weights for images or windows of another size: everything fits but the tables of positions.
+import { type Module, official, type State } from "../nn/module.ts";
+import { sameShape } from "../tape/shape.ts";
+import type { Parameter } from "../tape/tensor.ts";
+import type { Host } from "../tape/trace.ts";
+import { resizeMatrix } from "./positions.ts";
+import { type BiasResize, resizeBias } from "./relative-position.ts";
+
+const SHARED = "rel_pos_bias.relative_position_bias_table";
+
+/** What follows from the sizes of windows and images alone. */
+const isConstant = (name: string) => /(^|\.)(relative_position_index|attn_mask)$/.test(name);
+
+/** Rows of a table that belong to no place of a square grid, and the side of that grid. */
+function gridOf(rows: number, extras: readonly number[]): { extra: number; side: number } {
+  const extra = extras.find((n) => Number.isInteger(Math.sqrt(rows - n)));
+  if (extra === undefined)
+    throw new RangeError(`Cannot resize a table of ${rows} rows: expected a square number and ${extras.join(" or ")} more`);
+  return { extra, side: Math.sqrt(rows - extra) };
+}
+
+/** Relative biases: (2 w - 1)^2 rows, in BEiT behind them three for the class token. */
+function fitBiases(table: Host, [rows]: readonly number[], method: BiasResize): Host {
+  const { extra, side } = gridOf(rows, [0, 3]);
+  return resizeBias(table, (side + 1) / 2, method, extra);
+}
+
+/** Absolute positions [1, n, d], in front of them perhaps the class token's (and a distillation token's): bicubic, as MAE's util/pos_embed.py. */
+function fitPositions({ data, shape: [, rows, dim] }: Host, [, wanted]: readonly number[]): Host {
+  const { extra, side: to } = gridOf(wanted, [0, 1, 2]);
+  const { side: from } = gridOf(rows, [extra]);
+  const matrix = resizeMatrix(from, [to, to], [to / from, to / from]);
+  const out = new Float32Array(wanted * dim);
+  out.set(data.subarray(0, extra * dim));
+  for (let i = 0; i < to * to; i++) {
+    for (let j = 0; j < from * from; j++) {
+      const weight = matrix[i * from * from + j];
+      if (weight) for (let c = 0; c < dim; c++) out[(extra + i) * dim + c] += weight * data[(extra + j) * dim + c];
+    }
+  }
+  return { data: out, shape: [1, wanted, dim] };
+}
+
+/** The tensor that a parameter of a model should have. */
+function fitted(name: string, parameter: Parameter, given: Host, method: BiasResize): Host {
+  const shape = parameter.officialShape;
+  if (sameShape(shape, given.shape)) return given;
+  if (name.endsWith("relative_position_bias_table") && shape[1] === given.shape[1]) return fitBiases(given, shape, method);
+  if (/(^|\.)(absolute_)?pos_embed$/.test(name) && given.shape.length === 3 && shape[2] === given.shape[2])
+    return fitPositions(given, shape);
+  return given;
+}
+
+/**
+ * A checkpoint's tensors as `model` needs them when it was made for images or windows of another size, as SimMIM's utils.py and MAE's
+ * util/pos_embed.py do before fine-tuning: tables of relative biases and of positions are resized, one that all blocks share is copied
+ * to blocks with tables of their own, and index tables and masks are the model's. Everything else stays as it is.
+ */
+export function fitTables(model: Module, state: State, method: BiasResize = "geometric"): Map<string, Host> {
+  const parameters = new Map(model.namedParameters());
+  const shared = parameters.has(SHARED) ? undefined : state.get(SHARED);
+  const fit = new Map([...state].filter(([name]) => !isConstant(name) && (name !== SHARED || !shared)));
+  for (const [name, parameter] of parameters) {
+    if (isConstant(name)) fit.set(name, official(parameter));
+    const given = fit.get(name) ?? (name.endsWith(".relative_position_bias_table") ? shared : undefined);
+    if (given) fit.set(name, fitted(name, parameter, given, method));
+  }
+  return fit;
+}
