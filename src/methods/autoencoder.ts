@@ -1,6 +1,7 @@
 // The network of MAE. He et al. 2022, arXiv 2111.06377, section 3; names and initial weights as facebookresearch/mae, models_mae.py.
 import { sincosTable } from "../models/positions.ts";
 import { Block, type ViT, withClassToken } from "../models/vit.ts";
+import { Conv2d } from "../nn/conv.ts";
 import { initialize, normal, parameter, xavierUniform } from "../nn/init.ts";
 import { Linear } from "../nn/linear.ts";
 import { Module } from "../nn/module.ts";
@@ -67,8 +68,13 @@ export class MaskedAutoencoder extends Module {
 
 /** MAE's initial weights: sines and cosines for positions, which do not learn, and Xavier's for every matrix, the patches' as well. */
 function withFixedPositions(encoder: ViT): ViT {
+  const { proj } = encoder.patch_embed;
+  if (!(proj instanceof Conv2d))
+    throw new RangeError(
+      "Cannot hide patches behind a stem of convolutions, which see past them: expected a plain transformer, such as vit-tiny-16",
+    );
   for (const [, weight] of encoder.namedParameters()) if (weight.rank === 2) initialize(weight, xavierUniform());
-  initialize(encoder.patch_embed.proj.weight, xavierUniform(encoder.features));
+  initialize(proj.weight, xavierUniform(encoder.features));
   encoder.pos_embed.data.set(sincosTable(encoder.features, encoder.grid).data);
   encoder.pos_embed.trainable = false;
   return encoder;

@@ -5,7 +5,20 @@ import type { Layer } from "../nn/sequential.ts";
 import { concat } from "../tape/ops/move.ts";
 import type { Tensor } from "../tape/tensor.ts";
 
-/** A backbone and a head for views of several sizes: neighbours of one size go through the backbone together. */
+/** Features of views of b images, neighbours of one size together: [views b, features], all images of the first view first. */
+export function multiCropFeatures(backbone: Backbone, views: readonly Tensor[]): Tensor {
+  const sizes: Tensor[][] = [];
+  for (const [i, view] of views.entries()) {
+    if (i > 0 && view.shape[2] === views[i - 1].shape[2]) sizes[sizes.length - 1].push(view);
+    else sizes.push([view]);
+  }
+  return concat(
+    sizes.map((same) => backbone.forward(concat(same, 0))),
+    0,
+  );
+}
+
+/** A backbone and a head for views of several sizes. */
 export class MultiCrop<H extends Layer = Layer> extends Module {
   backbone: Backbone;
   head: H;
@@ -16,17 +29,9 @@ export class MultiCrop<H extends Layer = Layer> extends Module {
     this.head = head;
   }
 
-  /** Views of b images -> [views b, features], all images of the first view first. */
+  /** Views of b images -> [views b, features] */
   features(views: readonly Tensor[]): Tensor {
-    const sizes: Tensor[][] = [];
-    for (const [i, view] of views.entries()) {
-      if (i > 0 && view.shape[2] === views[i - 1].shape[2]) sizes[sizes.length - 1].push(view);
-      else sizes.push([view]);
-    }
-    return concat(
-      sizes.map((same) => this.backbone.forward(concat(same, 0))),
-      0,
-    );
+    return multiCropFeatures(this.backbone, views);
   }
 
   /** -> [views b, out] */

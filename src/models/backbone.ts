@@ -3,8 +3,15 @@ import { withSeed } from "../nn/init.ts";
 import type { Module } from "../nn/module.ts";
 import type { Shape } from "../tape/shape.ts";
 import type { Tensor } from "../tape/tensor.ts";
+import { beitFamily } from "./beit.ts";
+import { conv4Family } from "./conv4.ts";
+import { cvtFamily } from "./cvt.ts";
 import { resnetFamily } from "./resnet.ts";
+import { simclrResNetFamily } from "./resnet-simclr.ts";
+import { swinFamily } from "./swin.ts";
+import { vilFamily } from "./vil.ts";
 import { vitFamily } from "./vit.ts";
+import { xcitFamily } from "./xcit.ts";
 
 /** A network from images to features. Images are [b, h, w, 3], normalised. */
 export interface Backbone extends Module {
@@ -55,7 +62,7 @@ export interface Family {
   parse?(name: string): Variant | string | undefined;
 }
 
-const families: readonly Family[] = [resnetFamily, vitFamily];
+const families: readonly Family[] = [resnetFamily, simclrResNetFamily, conv4Family, vitFamily, beitFamily, swinFamily, cvtFamily, vilFamily, xcitFamily];
 
 /** What `autodidact models` lists. */
 export interface BackboneEntry {

@@ -130,7 +130,39 @@ export interface Outputs {
   stages: Tensor[][];
 }
 
-export class ResNet extends Module {
+/** What follows for any network of residual blocks from the maps that they give. */
+export abstract class ResidualNet extends Module {
+  /** [b, h, w, 3] -> the maps of the stem and of every block. */
+  abstract outputs(x: Tensor): Outputs;
+
+  /** [b, h, w, 3] -> the last map of each stage, the finest first: [b, h / 4, w / 4, ...] to [b, h / 32, w / 32, features] */
+  stages(x: Tensor): Tensor[] {
+    return this.outputs(x).stages.map((maps) => maps[maps.length - 1]);
+  }
+
+  /** [b, h, w, 3] -> [b, h / 32, w / 32, features] (h / 8 with the CIFAR stem) */
+  map(x: Tensor): Tensor {
+    return this.stages(x)[3];
+  }
+
+  /** Outputs of the last n blocks as rows of pixels, the earliest first: n of [b, h w, c] */
+  intermediateLayers(x: Tensor, n: number): Tensor[] {
+    const maps = this.outputs(x).stages.flat().slice(-n);
+    return maps.map((map) => map.reshape([map.shape[0], -1, map.shape[3]]));
+  }
+}
+
+/** The map of the stem, and of each block in stages that feed each other. */
+export function run(stages: readonly (readonly { forward(x: Tensor): Tensor }[])[], stem: Tensor): Outputs {
+  let y = stem;
+  const step = (block: { forward(x: Tensor): Tensor }) => {
+    y = block.forward(y);
+    return y;
+  };
+  return { stem, stages: stages.map((blocks) => blocks.map(step)) };
+}
+
+export class ResNet extends ResidualNet {
   conv1: Conv2d;
   bn1: BatchNorm;
   layer1: Block[];
@@ -185,32 +217,10 @@ export class ResNet extends Module {
     for (const { lastNorm } of this.#blocks.flat()) if (lastNorm.weight) initialize(lastNorm.weight, constant(0));
   }
 
-  /** [b, h, w, 3] -> the maps of the stem and of every block. */
-  outputs(x: Tensor): Outputs {
+  override outputs(x: Tensor): Outputs {
     const first = this.bn1.forward(this.conv1.forward(x)).relu();
     const stem = this.#cifarStem ? first : first.maxPool({ kernel: 3, stride: 2, padding: 1 });
-    let y = stem;
-    const run = (block: Block) => {
-      y = block.forward(y);
-      return y;
-    };
-    return { stem, stages: this.#blocks.map((stage) => stage.map(run)) };
-  }
-
-  /** [b, h, w, 3] -> the last map of each stage, [b, h / 4, w / 4, ...] to [b, h / 32, w / 32, features] (h to h / 8 with the CIFAR stem) */
-  stages(x: Tensor): Tensor[] {
-    return this.outputs(x).stages.map((maps) => maps[maps.length - 1]);
-  }
-
-  /** [b, h, w, 3] -> [b, h / 32, w / 32, features] (h / 8 with the CIFAR stem) */
-  map(x: Tensor): Tensor {
-    return this.stages(x)[3];
-  }
-
-  /** Outputs of the last n blocks as rows of pixels, the earliest first: n of [b, h w, c] */
-  intermediateLayers(x: Tensor, n: number): Tensor[] {
-    const maps = this.outputs(x).stages.flat().slice(-n);
-    return maps.map((map) => map.reshape([map.shape[0], -1, map.shape[3]]));
+    return run(this.#blocks, stem);
   }
 
   /** [b, h, w, 3] -> [b, features], or logits with `fc` */

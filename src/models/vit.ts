@@ -3,15 +3,17 @@
 import { Attention } from "../nn/attention.ts";
 import { Conv2d } from "../nn/conv.ts";
 import { DropPath } from "../nn/drop.ts";
-import { type Initializer, parameter, truncNormal } from "../nn/init.ts";
+import { type Initializer, initialize, normal, parameter, truncNormal, xavierUniform, zeros } from "../nn/init.ts";
 import { Linear } from "../nn/linear.ts";
 import { Mlp } from "../nn/mlp.ts";
 import { Module } from "../nn/module.ts";
-import { LayerNorm } from "../nn/norm.ts";
+import { BatchNorm, LayerNorm } from "../nn/norm.ts";
+import { Sequential } from "../nn/sequential.ts";
 import { concat } from "../tape/ops/move.ts";
+import type { Shape } from "../tape/shape.ts";
 import type { Parameter, Tensor } from "../tape/tensor.ts";
 import type { Family, Variant } from "./backbone.ts";
-import { resizePositions } from "./positions.ts";
+import { resizePositions, sincosTable } from "./positions.ts";
 
 const tiny = { dim: 192, depth: 12, heads: 3 };
 const small = { dim: 384, depth: 12, heads: 6 };
@@ -36,6 +38,14 @@ export const vits = {
   "vit-huge-14": { ...huge, patch: 14 },
 } satisfies Record<string, ViTOptions>;
 
+/** MoCo v3's, which have 12 heads in the small size too and 11 blocks behind a stem of convolutions. */
+export const mocoVits = {
+  "moco3-vit-small-16": { ...small, heads: 12, patch: 16 },
+  "moco3-vit-base-16": { ...base, patch: 16 },
+  "moco3-vit-conv-small-16": { ...small, heads: 12, depth: 11, patch: 16, convStem: true },
+  "moco3-vit-conv-base-16": { ...base, depth: 11, patch: 16, convStem: true },
+} satisfies Record<string, ViTOptions>;
+
 export interface ViTOptions {
   dim: number;
   depth: number;
@@ -50,8 +60,20 @@ export interface ViTOptions {
   pool?: "class" | "mean";
   /** Adds `head`, and `forward` gives its logits. */
   classes?: number;
-  /** Initial weights of linear layers (biases begin at zero). */
+  /** Cuts images by convolutions that overlap (patch 16). */
+  convStem?: boolean;
+  /** Initial weights of linear layers (biases begin at zero), and of queries, keys and values where they begin otherwise. */
   init?: Initializer;
+  qkvInit?: Initializer;
+}
+
+/** Patches on each side of the images that a table of positions is made for. */
+export function wholeGrid(size: number, patch: number): number {
+  if (size % patch === 0) return size / patch;
+  const [below, above] = [Math.floor(size / patch) * patch, Math.ceil(size / patch) * patch];
+  throw new RangeError(
+    `Cannot cut images of ${size} x ${size} into patches of ${patch}: expected a size such as ${below ? `${below} or ` : ""}${above}`,
+  );
 }
 
 /** Cuts images into square patches and projects each: a convolution whose stride is its size. */
@@ -83,6 +105,47 @@ export class PatchEmbed extends Module {
   }
 }
 
+/**
+ * Cuts images by four 3 x 3 convolutions, each of which halves them, and one of 1 x 1: patches of 16 that overlap. Xiao et al. 2021,
+ * arXiv 2106.14881; names as facebookresearch/moco-v3, vits.py, ConvStem.
+ */
+export class ConvStem extends Module {
+  proj: Sequential;
+  readonly patch = 16;
+
+  constructor(dim: number) {
+    super();
+    if (dim % 8) throw new RangeError(`Cannot make a convolutional stem of ${dim} channels: expected a multiple of 8`);
+    const widths = [3, dim / 8, dim / 4, dim / 2, dim];
+    const halve = (outputs: number, i: number) => [
+      new Conv2d(widths[i], outputs, 3, { stride: 2, padding: 1, bias: false }),
+      new BatchNorm(outputs),
+      (x: Tensor) => x.relu(),
+    ];
+    this.proj = new Sequential(...widths.slice(1).flatMap(halve), new Conv2d(dim, dim, 1));
+  }
+
+  /** Patches in height and width of [b, h, w, 3]; a remainder counts as a patch. */
+  grid({ shape: [, h, w] }: Tensor): [number, number] {
+    return [Math.ceil(h / 16), Math.ceil(w / 16)];
+  }
+
+  /** [b, h, w, 3] -> [b, rows columns, dim] */
+  forward(x: Tensor): Tensor {
+    const y = this.proj.forward(x);
+    return y.reshape([x.shape[0], -1, y.shape[3]]);
+  }
+}
+
+export interface BlockOptions {
+  /** Width of the inner layer, in widths of the block (default 4). */
+  mlpRatio?: number;
+  dropPath?: number;
+  init?: Initializer;
+  /** Of queries, keys and values where they begin otherwise. */
+  qkvInit?: Initializer;
+}
+
 /** x + attention(norm1(x)), then x + mlp(norm2(x)). */
 export class Block extends Module {
   norm1: LayerNorm;
@@ -91,11 +154,11 @@ export class Block extends Module {
   mlp: Mlp;
   readonly drop: DropPath;
 
-  constructor(dim: number, heads: number, options: { mlpRatio?: number; dropPath?: number; init?: Initializer } = {}) {
+  constructor(dim: number, heads: number, options: BlockOptions = {}) {
     super();
-    const { mlpRatio = 4, dropPath = 0, init } = options;
+    const { mlpRatio = 4, dropPath = 0, init, qkvInit } = options;
     this.norm1 = new LayerNorm(dim);
-    this.attn = new Attention(dim, heads, { init });
+    this.attn = new Attention(dim, heads, { init, qkvInit });
     this.norm2 = new LayerNorm(dim);
     this.mlp = new Mlp(dim, Math.floor(dim * mlpRatio), { init });
     this.drop = new DropPath(dropPath);
@@ -119,7 +182,7 @@ export const withClassToken = (token: Tensor, x: Tensor): Tensor => concat([toke
 export class ViT extends Module {
   cls_token: Parameter;
   pos_embed: Parameter;
-  patch_embed: PatchEmbed;
+  patch_embed: PatchEmbed | ConvStem;
   blocks: Block[];
   norm?: LayerNorm;
   head?: Linear;
@@ -138,23 +201,20 @@ export class ViT extends Module {
     dropPath = 0,
     pool = "class",
     classes,
+    convStem = false,
     init = truncNormal(0.02),
+    qkvInit,
   }: ViTOptions) {
     super();
-    if (size % patch) {
-      const [below, above] = [Math.floor(size / patch) * patch, Math.ceil(size / patch) * patch];
-      throw new RangeError(
-        `Cannot cut images of ${size} x ${size} into patches of ${patch}: expected a size such as ${below ? `${below} or ` : ""}${above}`,
-      );
-    }
-    this.grid = size / patch;
+    if (convStem && patch !== 16) throw new RangeError(`Cannot make a convolutional stem for patches of ${patch}: expected 16`);
+    this.grid = wholeGrid(size, patch);
     this.features = dim;
     this.cls_token = parameter([1, 1, dim], truncNormal(0.02));
     this.pos_embed = parameter([1, 1 + this.grid ** 2, dim], truncNormal(0.02));
-    this.patch_embed = new PatchEmbed(patch, dim);
+    this.patch_embed = convStem ? new ConvStem(dim) : new PatchEmbed(patch, dim);
     this.blocks = Array.from(
       { length: depth },
-      (_, i) => new Block(dim, heads, { mlpRatio, init, dropPath: (dropPath * i) / Math.max(1, depth - 1) }),
+      (_, i) => new Block(dim, heads, { mlpRatio, init, qkvInit, dropPath: (dropPath * i) / Math.max(1, depth - 1) }),
     );
     if (pool === "class") this.norm = new LayerNorm(dim);
     else this.fc_norm = new LayerNorm(dim);
@@ -240,14 +300,41 @@ export class ViT extends Module {
   }
 }
 
-const variant = (options: ViTOptions): Variant => ({
-  features: options.dim,
-  about: `ViT, ${options.depth} blocks of ${options.dim} with ${options.heads} heads, patch ${options.patch}`,
-  build: (asked) => new ViT({ ...options, ...asked }),
-  sizeOf(shapeOf) {
-    const grid = Math.sqrt((shapeOf("pos_embed")?.[1] ?? Number.NaN) - 1); // the first row is the class token's
-    return Number.isInteger(grid) ? options.patch * grid : undefined;
-  },
-});
+/**
+ * MoCo v3's: positions are sines and cosines and stay so, and matrices begin as Xavier's, those of queries, keys and values each for
+ * itself. Chen et al. 2021, arXiv 2104.02057; facebookresearch/moco-v3, vits.py. `patch_embed.freeze()` is its `stop_grad_conv1`.
+ */
+export class MocoViT extends ViT {
+  constructor(options: ViTOptions) {
+    super({ init: xavierUniform(), qkvInit: xavierUniform(options.dim), ...options });
+    initialize(this.cls_token, normal(1e-6));
+    this.pos_embed.data.set(sincosTable(options.dim, this.grid, { first: "row" }).data);
+    this.pos_embed.trainable = false;
+    const { proj } = this.patch_embed;
+    if (!(proj instanceof Conv2d)) return;
+    initialize(proj.weight, xavierUniform(options.dim));
+    if (proj.bias) initialize(proj.bias, zeros);
+  }
+}
 
-export const vitFamily: Family = { variants: Object.fromEntries(Object.entries(vits).map(([name, options]) => [name, variant(options)])) };
+/** Side of the images that a table of positions was made for; its first row is the class token's. */
+function sizeOfPositions(table: Shape | undefined, patch: number): number | undefined {
+  const grid = table?.length === 3 ? Math.sqrt(table[1] - 1) : Number.NaN;
+  return Number.isInteger(grid) && grid > 0 ? patch * grid : undefined;
+}
+
+const variantOf =
+  (Kind: new (options: ViTOptions) => ViT, about: string) =>
+  (options: ViTOptions): Variant => ({
+    features: options.dim,
+    about: `${about}, ${options.depth} blocks of ${options.dim} with ${options.heads} heads, ${options.convStem ? "stem of convolutions" : `patch ${options.patch}`}`,
+    build: (asked) => new Kind({ ...options, ...asked }),
+    sizeOf: (shapeOf) => sizeOfPositions(shapeOf("pos_embed"), options.patch),
+  });
+
+const mapValues = <V, W>(record: Readonly<Record<string, V>>, f: (value: V) => W): Record<string, W> =>
+  Object.fromEntries(Object.entries(record).map(([name, value]) => [name, f(value)]));
+
+export const vitFamily: Family = {
+  variants: { ...mapValues(vits, variantOf(ViT, "ViT")), ...mapValues(mocoVits, variantOf(MocoViT, "MoCo v3's ViT")) },
+};

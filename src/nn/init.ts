@@ -68,6 +68,12 @@ export const truncNormal = (std: number, limit = 2): Initializer =>
 /** N(0, 2 / fan-out): torchvision's ResNets. He et al. 2015, arXiv 1502.01852. */
 export const kaimingNormal: Initializer = (shape, random) => normal(Math.sqrt(2 / fanOut(shape)))(shape, random);
 
+/** N(0, 1 / fan-in), cut at two deviations and stretched back to that variance: Keras' `LecunNormal`, TensorFlow's `VarianceScaling`. */
+export const lecunNormal: Initializer = (shape, random) => {
+  const std = Math.sqrt(1 / fanIn(shape)) / 0.87962566103423978; // the deviation of a unit normal that is cut at +-2
+  return truncNormal(std, 2 * std)(shape, random);
+};
+
 /** U(+-1 / sqrt(fan-in)), PyTorch's default for linear and convolution weights (`kaiming_uniform_` with a = sqrt(5)). */
 export const kaimingUniform: Initializer = (shape, random) => uniform(1 / Math.sqrt(fanIn(shape)))(shape, random);
 

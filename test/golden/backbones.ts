@@ -1,10 +1,15 @@
 // Kinds backbone-*: whole networks in evaluation and training mode.
 import type { Backend } from "../../src/backend/backend.ts";
+import { PrototypeNet } from "../../src/methods/prototypes.ts";
+import { Conv4 } from "../../src/models/conv4.ts";
 import { ResNet } from "../../src/models/resnet.ts";
-import { ViT } from "../../src/models/vit.ts";
-import { type Module, official } from "../../src/nn/module.ts";
+import { SimclrResNet } from "../../src/models/resnet-simclr.ts";
+import { MocoViT, ViT } from "../../src/models/vit.ts";
+import { type Module, official, withContext } from "../../src/nn/module.ts";
+import { concat } from "../../src/tape/ops/move.ts";
+import { size } from "../../src/tape/shape.ts";
 import type { Tensor } from "../../src/tape/tensor.ts";
-import { type Host, item } from "../../src/tape/trace.ts";
+import { compile, type Host, item } from "../../src/tape/trace.ts";
 import { fill } from "../fill.ts";
 import type { Check, Config, DigestLimits, Golden, Runner, Runners } from "./golden.ts";
 import { evaluate, fillModule, gradientsOf, nchw, nhwc } from "./models.ts";
@@ -21,6 +26,9 @@ export function compare(check: Check, name: string, got: Host, limit: number, di
   }
 }
 
+/** Whether a file has a tensor, in full or as a digest. */
+export const has = (golden: Golden, name: string): boolean => golden.tensors.has(name) || golden.tensors.has(`${name}.digest`);
+
 /** Several values under a name and a number each. */
 export const numbered = <T>(name: string, values: readonly T[], first = 0): Record<string, T> =>
   Object.fromEntries(values.map((value, i) => [`${name}${first + i}`, value]));
@@ -34,23 +42,25 @@ export async function training(
   check: Check,
   backend: Backend,
   model: Module,
-  f: (x: Tensor) => Record<string, Tensor>,
-  x: Host,
+  f: (...x: Tensor[]) => Record<string, Tensor>,
+  ...x: Host[]
 ): Promise<void> {
+  if (!golden.tensors.has("train.loss")) return; // a file of evaluation mode only
   const shape = golden.tensors.get("train.output")?.shape ?? [...golden.get("train.output.shape").data];
   const drawn = fill("cotangent", shape, "input");
   const cotangent = shape.length === 4 ? nhwc(drawn) : drawn;
-  const step = (t: Tensor, c: Tensor) => {
-    const values = f(t);
+  const step = (c: Tensor, ...inputs: Tensor[]) => {
+    const values = f(...inputs);
     return { ...values, loss: values.output.mul(c).sum() };
   };
-  const { values, gradients } = await gradientsOf(model, step, [x, cotangent], backend);
+  const { values, gradients } = await gradientsOf(model, step, [cotangent, ...x], backend);
   // ResNets of 50 layers with random weights at batch 2 amplify rounding: their forward pass is held to 1e-2 and their gradients are not compared
   const gradientErrors = golden.get("train.grad_error").data;
   const unstable = gradientErrors.filter((error) => error > 0.02).length > gradientErrors.length / 2;
   const limit = (name: string) => Math.max(unstable ? 1e-2 : 1e-4, 30 * ownError(golden, name));
   const { loss, ...outputs } = values;
   for (const [name, value] of Object.entries(outputs)) {
+    if (!has(golden, `train.${name}`)) continue; // evaluation mode alone has it
     const bound = limit(`train.${name}`);
     compare(check, `train.${name}`, nchw(value), bound, { sums: bound, elements: 5 * bound, own: bound });
   }
@@ -90,22 +100,98 @@ export function sameState(golden: Golden, check: Check, model: Module): void {
   check.within("state", got.filter((line, i) => line !== want[i]).length, 0);
 }
 
-const resnet: Runner = async (golden, check, backend) => {
-  const { block, layers, num_classes: classes, cifar_stem: cifarStem, replace_stride_with_dilation: dilate, width }: Config = golden.config;
-  const model = new ResNet({ block, layers, classes, cifarStem, replaceStrideWithDilation: dilate, width });
+/** The inputs of a file, by name: images as ours. */
+export function inputsOf(golden: Golden): Record<string, Host> {
+  const specs: Record<string, [number[], "input" | "unit"] | [string, string]> = JSON.parse(golden.metadata.inputs);
+  return Object.fromEntries(
+    Object.entries(specs).flatMap(([name, [shape, role]]) =>
+      typeof shape === "string" ? [] : [[name, nhwc(flattened(fill(name, shape, role as "input" | "unit")))]],
+    ),
+  );
+}
+
+/** An episode of images [b, n, c, h, w] as one batch. */
+const flattened = ({ data, shape }: Host): Host => ({ data, shape: [size(shape.slice(0, -3)), ...shape.slice(-3)] });
+
+/** A whole file of one model and the input "input": state, `eval.*` and `train.*` of what `f` names. */
+export async function network(
+  golden: Golden,
+  check: Check,
+  backend: Backend,
+  model: Module,
+  f: (x: Tensor) => Record<string, Tensor>,
+): Promise<void> {
   sameState(golden, check, model);
   fillModule(model);
-  const inputs: Record<string, [number[], "input"]> = JSON.parse(golden.metadata.inputs);
-  const x = nhwc(fill("input", ...inputs.input));
-  const forward = (t: Tensor) => {
-    const { stem, stages } = model.outputs(t);
-    const maps = stages.map((blocks) => blocks[blocks.length - 1]);
-    const features = maps[3].mean([1, 2]);
-    return { stem, ...numbered("layer", maps, 1), features, output: model.head(features) };
-  };
-  const values = await evaluate(forward, x, backend);
+  const { input } = inputsOf(golden);
+  const values = await evaluate(f, input, backend);
   for (const [name, value] of Object.entries(values)) compare(check, `eval.${name}`, nchw(value), evalLimit, evalDigest);
-  await training(golden, check, backend, model, forward, x);
+  await training(golden, check, backend, model, f, input);
+}
+
+const lastOf = <T>(values: readonly T[]): T => values[values.length - 1];
+
+const resnet: Runner = (golden, check, backend) => {
+  const { block, layers, num_classes: classes, cifar_stem: cifarStem, replace_stride_with_dilation: dilate, width }: Config = golden.config;
+  const model = new ResNet({ block, layers, classes, cifarStem, replaceStrideWithDilation: dilate, width });
+  return network(golden, check, backend, model, (x) => {
+    const { stem, stages } = model.outputs(x);
+    const maps = stages.map(lastOf);
+    const features = lastOf(maps).mean([1, 2]);
+    return { stem, ...numbered("layer", maps, 1), features, output: model.head(features) };
+  });
+};
+
+const simclrResnet: Runner = (golden, check, backend) => {
+  const { block, layers, width_multiplier: width, sk_ratio: selectiveKernels, cifar_stem: cifarStem }: Config = golden.config;
+  const model = new SimclrResNet({ block, layers, width, selectiveKernels, cifarStem });
+  return network(golden, check, backend, model, (x) => {
+    const { stem, stages } = model.outputs(x);
+    const maps = stages.map(lastOf);
+    return { stem, ...numbered("group", maps, 1), output: lastOf(maps).mean([1, 2]) };
+  });
+};
+
+const conv4: Runner = (golden, check, backend) => {
+  const { in_channels: channels, hidden, out }: Config = golden.config;
+  const { input }: Record<string, [number[], string]> = JSON.parse(golden.metadata.inputs);
+  const model = new Conv4({ channels, hidden, out, size: lastOf(input[0]) });
+  const episode = input[0].slice(0, -3);
+  return network(golden, check, backend, model, (x) => {
+    const maps = model.stages(x);
+    return { ...numbered("block", maps), output: model.flatten(lastOf(maps)).reshape([...episode, -1]) };
+  });
+};
+
+/** Two crops of unlike size: the maps are those of the first alone, embedding and scores of both. */
+const swavResnet: Runner = async (golden, check, backend) => {
+  const { layers, widen: width, hidden_mlp: hidden, output_dim: dim, prototypes, normalize }: Config = golden.config;
+  const backbone = new ResNet({ block: "bottleneck", layers, width });
+  const model = new PrototypeNet(backbone, { hidden, dim, prototypes, normalize });
+  sameState(golden, check, model);
+  fillModule(model);
+  const { input, input_small: small } = inputsOf(golden);
+  const maps = await evaluate(
+    (x) => {
+      const { stem, stages } = backbone.outputs(x);
+      const layers = stages.map(lastOf);
+      return { stem, ...numbered("layer", layers, 1), features: lastOf(layers).mean([1, 2]) };
+    },
+    input,
+    backend,
+  );
+  for (const [name, value] of Object.entries(maps)) compare(check, `eval.${name}`, nchw(value), evalLimit, evalDigest);
+  const crops = (x: Tensor, y: Tensor) => {
+    const { embedding, scores } = model.forward([x, y]);
+    return { embedding, scores: concat(scores, 1) };
+  };
+  const evaluation = compile((x: Tensor, y: Tensor) => withContext({ training: false }, () => crops(x, y)), backend);
+  for (const [name, value] of Object.entries(await evaluation(input, small))) compare(check, `eval.${name}`, value, evalLimit, evalDigest);
+  const step = (x: Tensor, y: Tensor) => {
+    const { embedding, scores } = crops(x, y);
+    return { embedding, output: scores };
+  };
+  await training(golden, check, backend, model, step, input, small);
 };
 
 /** Options that all ViT kinds share. */
@@ -160,21 +246,29 @@ const vitDino: Runner = async (golden, check, backend) => {
   await training(golden, check, backend, model, (x) => ({ output: model.pooled(x) }), input(shapes.train)); // the official forward never applies a head
 };
 
-export const has = (golden: Golden, name: string): boolean => golden.tensors.has(name) || golden.tensors.has(`${name}.digest`);
-
-const vitMae: Runner = async (golden, check, backend) => {
+const vitMae: Runner = (golden, check, backend) => {
   const model = new ViT({ ...vitOptions(golden.config), pool: golden.config.global_pool ? "mean" : "class" });
-  sameState(golden, check, model);
-  fillModule(model);
-  const inputs: Record<string, [number[], "input"]> = JSON.parse(golden.metadata.inputs);
-  const x = nhwc(fill("input", ...inputs.input));
-  const values = await evaluate((t) => ({ features: model.pooled(t), output: model.forward(t) }), x, backend);
-  for (const [name, value] of Object.entries(values)) compare(check, `eval.${name}`, value, evalLimit, evalDigest);
-  await training(golden, check, backend, model, (t) => ({ output: model.forward(t) }), x);
+  return network(golden, check, backend, model, (x) => featuresAndLogits(model, x));
 };
+
+const vitMoco: Runner = (golden, check, backend) => {
+  const model = new MocoViT({ ...vitOptions(golden.config), convStem: golden.config.conv_stem });
+  check.close("eval.sincos_position", official(model.pos_embed), 1e-6);
+  return network(golden, check, backend, model, (x) => featuresAndLogits(model, x));
+};
+
+/** Both from one pass, which in training moves running statistics. */
+function featuresAndLogits(model: ViT, x: Tensor): { features: Tensor; output: Tensor } {
+  const features = model.pooled(x);
+  return { features, output: model.head ? model.head.forward(features) : features };
+}
 
 export const runners: Runners = {
   "backbone-resnet": resnet,
+  "backbone-resnet-simclr": simclrResnet,
+  "backbone-resnet-swav": swavResnet,
+  "backbone-conv4": conv4,
   "backbone-vit-dino": vitDino,
   "backbone-vit-mae": vitMae,
+  "backbone-vit-moco3": vitMoco,
 };

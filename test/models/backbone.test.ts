@@ -14,15 +14,27 @@ const weights = (module: Module) => module.parameters().reduce((sum, p) => sum +
 /** Official counts: torchvision without fc, and the DINO repository without head (224 px). */
 const counts: [string, number][] = [
   ["resnet18", 11_176_512],
-  ["resnet34", 21_284_672],
-  ["resnet50", 23_508_032],
-  ["resnet101", 42_500_160],
+  ["simclr-resnet18", 11_180_736],
+  ["conv4", 113_088],
   ["vit-tiny-16", 5_524_416],
   ["vit-tiny-8", 5_526_720],
   ["vit-small-16", 21_665_664],
 ];
 for (const [name, count] of counts) {
   test(`${name} has ${count} weights, as the official model`, () => assert.is(weights(makeBackbone(name, { seed: 1 })), count));
+}
+
+/** Entries of torchvision's state dicts, without those of fc; they do not depend on the width. */
+for (const [depth, entries] of [
+  [18, 120],
+  [34, 216],
+  [50, 318],
+  [101, 624],
+  [152, 930],
+]) {
+  test(`resnet${depth} has ${entries} tensors beside its classifier`, () => {
+    assert.is([...makeBackbone(`resnet${depth}-w0.25`, { seed: 1 }).namedParameters()].length, entries);
+  });
 }
 
 test("a CIFAR ResNet-18 with ten classes has the published 11,173,962 weights", () => {
@@ -37,12 +49,12 @@ test("a width multiplies every channel count", () => {
 });
 
 test("a listed backbone has as many features as it is listed with", () => {
-  for (const { name, features } of backbones().filter(({ name }) => /^resnet18|^vit-tiny/.test(name)))
-    assert.is(makeBackbone(name, { seed: 1 }).features, features, name);
+  for (const { name, features } of backbones().filter(({ name }) => /resnet18$|^conv4|^vit-tiny-16/.test(name)))
+    assert.is(makeBackbone(name, { seed: 1, size: name === "conv4" ? undefined : 112 }).features, features, name);
 });
 
 test("dilated stages keep the resolution", async () => {
-  const model = makeBackbone("resnet50-w0.25-stride8", { seed: 1 });
+  const model = new ResNet({ block: "bottleneck", layers: [1, 1, 2, 1], width: 0.25, replaceStrideWithDilation: [false, true, true] });
   const maps = await compile((t: Tensor) => model.stages(t), reference)(fill("x", [1, 33, 32, 3], "input"));
   assert.equal(
     maps.map(({ shape }) => shape.slice(1, 3)),
@@ -65,7 +77,8 @@ test("every listed backbone is one that can be made, and its name is understood 
   for (const { name } of backbones()) assert.is(backboneError(name), undefined, name);
   assert.is(backboneError("resnet34-w0.5"), undefined);
   assert.match(backboneError("resnet18-w0.1") ?? "", /^Cannot make "resnet18-w0\.1": expected a width/);
-  assert.is(backboneError("resnet50-w2-stride8"), undefined);
+  for (const name of ["resnet50-w2-stride8", "simclr-resnet152-sk-w3", "simclr-resnet18-cifar"]) assert.is(backboneError(name), undefined);
+  assert.match(backboneError("simclr-resnet50-w0.1") ?? "", /^Cannot make "simclr-resnet50-w0\.1": expected a width/);
   assert.match(backboneError("resnet18-stride8") ?? "", /^Cannot make "resnet18-stride8": expected -stride8 or -stride16 after/);
   assert.match(backboneError("resnet50-stride4") ?? "", /^Cannot make "resnet50-stride4"/);
   assert.match(backboneError("vit-tiny-16-w2") ?? "", /^Unknown backbone/);
