@@ -2,8 +2,7 @@
 // and their gradients). A workgroup computes a tile of C: it brings panels of A and B into its own memory, `depth` of k at a
 // time, and each thread keeps `down` rows x `across` columns of the tile in registers.
 import type { Elementwise } from "../src/tape/program.ts";
-import { chain, inputName, outputName } from "./chain.ts";
-import { functionsFor } from "./functions.ts";
+import { ending } from "./ending.ts";
 import type { Kernel } from "./kernel.ts";
 
 export interface Tile {
@@ -26,54 +25,6 @@ export interface Operands {
   /** Along which index neighbours of an operand lie side by side in memory. */
   readonly leftAlong: "k" | "row";
   readonly rightAlong: "k" | "column";
-}
-
-/** Where a finished element goes: through an epilogue or straight into `y`, which is [batch m, n] without gaps. */
-interface Ending {
-  readonly reads: readonly string[];
-  readonly writes: readonly string[];
-  readonly params: readonly string[];
-  /** Declares `fn finish(row: u32, column: u32, value: f32)`; rows count through the batch. */
-  readonly code: string;
-}
-
-/**
- * The ending of a step. The epilogue's input 0 is the product itself, so it takes no operand; the other inputs are read at
- * [row, column] by steps `in1_row`, `in1_column`; its outputs have no gaps.
- */
-function ending(epilogue: Elementwise | undefined): Ending {
-  if (!epilogue) {
-    const code = "fn finish(row: u32, column: u32, value: f32) { set_y(row * p.n + column, value); }";
-    return { reads: [], writes: ["y"], params: [], code };
-  }
-  const at = (i: number) => {
-    const [row, column] = epilogue.inputs[i].strides;
-    const terms = [...(row ? [`row * p.${inputName(i)}_row`] : []), ...(column ? [`column * p.${inputName(i)}_column`] : [])];
-    return terms.join(" + ") || "0u";
-  };
-  const steps = chain(
-    epilogue,
-    (i) => (i === 0 ? "value" : `${inputName(i)}(${at(i)})`),
-    (i, register) => `set_${outputName(i)}(row * p.n + column, ${register});`,
-  );
-  const strides = epilogue.inputs.slice(1).flatMap(({ strides: [row, column] }, i) => {
-    const name = inputName(i + 1);
-    return [...(row ? [`${name}_row: u32`] : []), ...(column ? [`${name}_column: u32`] : [])];
-  });
-  const code = `${functionsFor(steps.statements)}
-fn finish(row: u32, column: u32, value: f32) {
-${steps.statements}
-}`;
-  return { reads: steps.reads.slice(1), writes: steps.writes, params: [...strides, ...steps.params], code };
-}
-
-/** Steps of an epilogue's inputs, as `ending` names them. */
-export function epilogueParams(epilogue: Elementwise | undefined): Record<string, number> {
-  const params: Record<string, number> = {};
-  for (const [i, { strides }] of (epilogue?.inputs ?? []).entries()) {
-    [params[`${inputName(i)}_row`], params[`${inputName(i)}_column`]] = strides;
-  }
-  return params;
 }
 
 export const lanesOf = ({ rows, columns, down, across }: Tile): number => (rows / down) * (columns / across);

@@ -1,7 +1,8 @@
 // Chains and copies: gpu/elementwise.ts.
 import { constantsOf } from "../../../gpu/chain.ts";
 import { elementwise, elementwiseParams, ITEMS, LANES } from "../../../gpu/elementwise.ts";
-import type { Elementwise, View } from "../../tape/program.ts";
+import { epilogueParams } from "../../../gpu/ending.ts";
+import type { Elementwise, Step, View } from "../../tape/program.ts";
 import { size } from "../../tape/shape.ts";
 import { collapse } from "../../tape/view.ts";
 import type { Emitter, Encode } from "./emitter.ts";
@@ -25,6 +26,13 @@ export function emitFill(out: Emitter, value: number, to: View): void {
   const { shape, views } = collapse(to.shape, [to]);
   const code = [{ op: "constant", to: 0, from: [], value }];
   emit({ shape, inputs: [], code, outputs: [{ view: views[0], register: 0 }], registers: 1 }, out);
+}
+
+/** Operands and numbers that the ending of a step's kernel takes: of its epilogue, or its output 0. */
+export function endingOf({ epilogue, outputs }: Step): { views: View[]; params: Record<string, number> } {
+  if (!epilogue) return { views: [outputs[0]], params: {} };
+  const views = [...epilogue.inputs.slice(1), ...epilogue.outputs.map(({ view }) => view)];
+  return { views, params: { ...epilogueParams(epilogue), ...constantsOf(epilogue) } };
 }
 
 const chain: Encode = ({ body }, out) => emit(body as Elementwise, out);

@@ -1,10 +1,10 @@
 // Matrix products: chooses tiles and says where operands lie. Kernels: gpu/product.ts, gpu/matmul.ts.
-import { constantsOf } from "../../../gpu/chain.ts";
 import { matmulOperands } from "../../../gpu/matmul.ts";
-import { epilogueParams, type Operands, product, sumParts, type Tile } from "../../../gpu/product.ts";
+import { type Operands, product, sumParts, type Tile } from "../../../gpu/product.ts";
 import type { Step, View } from "../../tape/program.ts";
 import { size } from "../../tape/shape.ts";
 import type { Emitter, Encode } from "./emitter.ts";
+import { endingOf } from "./encode-elementwise.ts";
 
 const LARGE: Tile = { rows: 64, columns: 64, depth: 16, down: 8, across: 8 };
 const SMALL: Tile = { rows: 32, columns: 32, depth: 16, down: 4, across: 4 };
@@ -46,19 +46,18 @@ export function emitProduct(
   params: Readonly<Record<string, number>>,
 ): void {
   const { tile, parts, part } = tiling(sizes);
-  const { epilogue, outputs } = step;
+  const { epilogue } = step;
   const [tiles_down, tiles_across] = tilesOf(sizes, tile);
   const own = { ...params, m: sizes.m, n: sizes.n, k: sizes.k, tiles_down, tiles_across, parts, part };
-  const ending = epilogue ? { ...epilogueParams(epilogue), ...constantsOf(epilogue) } : {};
-  const ends = epilogue ? [...epilogue.inputs.slice(1), ...epilogue.outputs.map(({ view }) => view)] : [outputs[0]];
+  const ending = endingOf(step);
   const groups = sizes.batch * tiles_down * tiles_across * parts;
   if (parts === 1) {
-    out.dispatch(product(operands, tile, epilogue, false), [...views, ...ends], { ...own, ...ending }, groups);
+    out.dispatch(product(operands, tile, epilogue, false), [...views, ...ending.views], { ...own, ...ending.params }, groups);
     return;
   }
   const sums = out.temporary([parts, sizes.m, sizes.n]);
   out.dispatch(product(operands, tile, undefined, true), [...views, sums], own, groups);
-  out.dispatch(sumParts(epilogue), [sums, ...ends], { ...own, ...ending }, Math.ceil((sizes.m * sizes.n) / 64));
+  out.dispatch(sumParts(epilogue), [sums, ...ending.views], { ...own, ...ending.params }, Math.ceil((sizes.m * sizes.n) / 64));
 }
 
 /** Steps of an operand along the batch as two axes. */

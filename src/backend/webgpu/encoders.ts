@@ -2,6 +2,14 @@
 import type { Encode } from "./emitter.ts";
 import { elementwiseEncoders } from "./encode-elementwise.ts";
 import { matmulEncoders } from "./encode-matmul.ts";
+import { moveEncoders } from "./encode-move.ts";
+import { normalizeEncoders } from "./encode-normalize.ts";
 import { reduceEncoders } from "./encode-reduce.ts";
 
-export const encoders: Readonly<Record<string, Encode>> = { ...elementwiseEncoders, ...matmulEncoders, ...reduceEncoders };
+export const encoders: Readonly<Record<string, Encode>> = {
+  ...elementwiseEncoders,
+  ...matmulEncoders,
+  ...moveEncoders,
+  ...normalizeEncoders,
+  ...reduceEncoders,
+};
