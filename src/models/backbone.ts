@@ -62,7 +62,17 @@ export interface Family {
   parse?(name: string): Variant | string | undefined;
 }
 
-const families: readonly Family[] = [resnetFamily, simclrResNetFamily, conv4Family, vitFamily, beitFamily, swinFamily, cvtFamily, vilFamily, xcitFamily];
+const families: readonly Family[] = [
+  resnetFamily,
+  simclrResNetFamily,
+  conv4Family,
+  vitFamily,
+  beitFamily,
+  swinFamily,
+  cvtFamily,
+  vilFamily,
+  xcitFamily,
+];
 
 /** What `autodidact models` lists. */
 export interface BackboneEntry {
