@@ -7,6 +7,7 @@ import { writeAtomically } from "../checkpoint/atomic.ts";
 import { type Archive, CheckpointError, readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
 import { type CheckpointFile, checkpointFolder, checkpointPath, checkpointsIn, newestCheckpoint } from "../evaluate/checkpoints.ts";
 import type { Host } from "../tape/trace.ts";
+import { type Lock, LockedError, lockName, takeLock } from "./lock.ts";
 import type { RunOptions, RunSettings } from "./options.ts";
 
 /** What `run.json` holds. */
@@ -36,15 +37,17 @@ export interface Metric {
 export class RunFolder {
   readonly path: string;
   readonly record: RunRecord;
+  readonly #lock?: Lock;
 
-  private constructor(path: string, record: RunRecord) {
+  private constructor(path: string, record: RunRecord, lock?: Lock) {
     this.path = path;
     this.record = record;
+    this.#lock = lock;
   }
 
   /**
-   * Makes a folder for a new run. One that exists and is not empty is refused, unless `force` says that a run in it may be
-   * replaced; files that no run wrote are never removed.
+   * Makes a folder for a new run, which is this process's until `release`. One that exists and is not empty is refused, unless
+   * `force` says that a run in it may be replaced; files that no run wrote are never removed, nor a run that another process is at.
    */
   static async create(path: string, record: RunRecord, { force = false } = {}): Promise<RunFolder> {
     const there: string[] = await readdir(path).catch((error) => {
@@ -52,20 +55,25 @@ export class RunFolder {
       throw new Error(`Cannot use ${path} as a run folder: ${reason(error)}`);
     });
     const isRun = there.includes("run.json");
-    if (there.length && !isRun) throw new RunExistsError(path, "it holds files that are no run's");
+    if (there.some((name) => name !== lockName) && !isRun) throw new RunExistsError(path, "it holds files that are no run's");
     if (isRun && !force) throw new RunExistsError(path, "it holds a run");
+    let lock: Lock | undefined;
     try {
+      await mkdir(path, { recursive: true });
+      lock = await takeLock(path);
       for (const name of isRun ? ["run.json", "metrics.jsonl", "report.html", "checkpoints"] : []) {
         await rm(join(path, name), { recursive: true, force: true });
       }
       await mkdir(checkpointFolder(path), { recursive: true });
       await writeAtomically(join(path, "run.json"), [text(`${JSON.stringify(record, null, 2)}\n`)]);
     } catch (error) {
-      throw new Error(`Cannot make the run folder ${path}: ${reason(error)}`);
+      await lock?.release();
+      throw error instanceof LockedError ? error : new Error(`Cannot make the run folder ${path}: ${reason(error)}`);
     }
-    return new RunFolder(path, record);
+    return new RunFolder(path, record, lock);
   }
 
+  /** Opens a run to read it. */
   static async open(path: string): Promise<RunFolder> {
     const file = join(path, "run.json");
     const json = await readFile(file, "utf8").catch((error) => {
@@ -81,9 +89,17 @@ export class RunFolder {
     return new RunFolder(path, record);
   }
 
-  /** The same folder, carried out differently in this session. */
-  with(settings: RunSettings): RunFolder {
-    return new RunFolder(this.path, { ...this.record, settings });
+  /** The same folder to go on with, carried out by these settings; it is this process's until `release`. */
+  async take(settings: RunSettings): Promise<RunFolder> {
+    const lock = await takeLock(this.path).catch((error) => {
+      throw error instanceof LockedError ? error : new Error(`Cannot go on in ${this.path}: ${reason(error)}`);
+    });
+    return new RunFolder(this.path, { ...this.record, settings }, lock);
+  }
+
+  /** Lets other processes have the folder. */
+  async release(): Promise<void> {
+    await this.#lock?.release();
   }
 
   get name(): string {

@@ -59,12 +59,13 @@ export async function train(
     const build = backend instanceof WasmBackend ? backend.describe().build : undefined;
     const began = { versions: versions(), startedAt: new Date().toISOString() };
     const record = { version: 1, options, settings: { ...settings, build }, data, ...began } as const;
-    const folder = await RunFolder.create(run, record, { force });
-    const pace = await beginPace(options, source, async () => {
-      const secondsPerStep = await timeStep(step, learner, options, backend);
-      return { secondsPerStep, seconds: (performance.now() - begun) / 1000 };
+    return holding(await RunFolder.create(run, record, { force }), async (folder) => {
+      const pace = await beginPace(options, source, async () => {
+        const secondsPerStep = await timeStep(step, learner, options, backend);
+        return { secondsPerStep, seconds: (performance.now() - begun) / 1000 };
+      });
+      return new Loop({ folder, learner, step, arenaBytes, pace, backend, source, watch, done: 0 }).run();
     });
-    return new Loop({ folder, learner, step, arenaBytes, pace, backend, source, watch, done: 0 }).run();
   });
   return withReport(result, settings, source, watch);
 }
@@ -73,14 +74,26 @@ export async function train(
  * Goes on with a run after its newest checkpoint, to the same bits as if it had never been interrupted. Settings given here hold
  * for this session; those of the run hold otherwise.
  */
-export async function resume(run: string, { settings: given, source: opened, ...watch }: ResumeOptions = {}): Promise<RunResult> {
+export async function resume(run: string, { settings, ...more }: ResumeOptions = {}): Promise<RunResult> {
   const found = await RunFolder.open(run);
-  const folder = found.with(over(found.record.settings, given));
+  return holding(await found.take(over(found.record.settings, settings)), (folder) => goOn(folder, more));
+}
+
+/** Works on a run folder and then gives it free. */
+async function holding<T>(folder: RunFolder, work: (folder: RunFolder) => Promise<T>): Promise<T> {
+  try {
+    return await work(folder);
+  } finally {
+    await folder.release();
+  }
+}
+
+async function goOn(folder: RunFolder, { source: opened, ...watch }: Omit<ResumeOptions, "settings">): Promise<RunResult> {
   const { options, data, settings } = folder.record;
   const source = opened ?? (await openImages(options.images));
   if (source.fingerprint !== data.fingerprint) {
     throw new Error(
-      `Cannot resume ${run}: the images at "${options.images}" changed since it began (${data.images} then, ${source.length} now)`,
+      `Cannot resume ${folder.path}: the images at "${options.images}" changed since it began (${data.images} then, ${source.length} now)`,
     );
   }
   const learner = buildLearner(options);

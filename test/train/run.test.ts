@@ -27,9 +27,22 @@ run("is never overwritten unasked, and with force only if it is a run", async ({
   await first.save(1, tensors(1), {}, 1);
   assert.match(await refusal(RunFolder.create(path, record)), /RunExistsError: Cannot start a run in .*cats: it holds a run/);
   await writeFile(join(path, "notes.txt"), "mine");
+  assert.match(await refusal(RunFolder.create(path, record, { force: true })), /LockedError: .*process \d+ has worked on it/);
+  assert.is((await first.checkpoints()).length, 1);
+  await first.release();
   const second = await RunFolder.create(path, record, { force: true });
   assert.equal([await second.metrics(), await second.checkpoints()], [[], []]);
   assert.is(await readFile(join(path, "notes.txt"), "utf8"), "mine");
+});
+
+run("is one process's at a time, and free to go on with when that is done", async ({ path }) => {
+  const first = await RunFolder.create(path, record);
+  const settings = { logEvery: 3 } as unknown as RunRecord["settings"];
+  assert.match(await refusal((await RunFolder.open(path)).take(settings)), /LockedError: .*process \d+ has worked on it/);
+  await first.release();
+  const second = await (await RunFolder.open(path)).take(settings);
+  assert.is(second.record.settings.logEvery, 3);
+  await second.release();
 });
 
 run("is not made over files that are no run's, even with force", async ({ path }) => {
