@@ -25,7 +25,8 @@ export default command({
     const { minutes, epochs, seed, json } = flags;
     if (minutes !== undefined && epochs !== undefined) throw new UsageError("--minutes and --epochs both say how long", "leave one out");
     const folder = flags.out ?? freeFolder(join("runs", "demo"));
-    if (existsSync(folder)) throw new Error(`Cannot write the demo to ${folder}: it exists`);
+    if (existsSync(folder) && !existsSync(join(folder, "run", "run.json")))
+      throw new Error(`Cannot write the demo to ${folder}: it exists`);
     if (!json) {
       note("A small network looks at 1,911 emoji that nobody labelled, and learns to know each one again after it was cropped,");
       note("mirrored and recoloured (SimCLR). Then it must do so with another vendor's emoji, which it has never seen.\n");
@@ -37,7 +38,7 @@ export default command({
       shown.close(),
     );
     const { pixels, learned, report } = result;
-    if (!pixels || !learned || !report) return showResult(result.run, { print, note, json });
+    if (!pixels || !learned || !report) return showResult(result.run, { print, note, json, goOn: `autodidact demo --out ${folder}` });
     if (json) return print(JSON.stringify({ version: 1, type: "demo", report, pixels: scores(pixels), learned: scores(learned) }));
     note("\nThe original of each edited drawing was found, among all 1,911 of its vendor,");
     note(`when each original is known by one look at it, and by ${COPIES + 1} looks, ${COPIES} of them at edited copies:\n`);

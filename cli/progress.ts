@@ -86,11 +86,21 @@ class LiveProgress extends PlainProgress {
   }
 }
 
-/** A live count of pictures on a terminal, and nothing elsewhere. `close` takes it away. */
-export function counter({ err }: Terminal): { show(done: number, of: number): void; close(): void } {
-  if (!err.terminal) return { show() {}, close() {} };
+/** Milliseconds between plain lines of a count. */
+const PLAIN_MS = 10_000;
+
+/** A live count of pictures on a terminal, which `close` takes away; elsewhere a plain line now and then. */
+export function counter({ err }: Terminal, now = () => performance.now()): { show(done: number, of: number): void; close(): void } {
+  const text = (done: number, of: number) => `${amount(done)} of ${amount(of)} images`;
+  let said = now();
+  const plain = (done: number, of: number) => {
+    if (now() - said < PLAIN_MS) return;
+    said = now();
+    err.write(`${text(done, of)}\n`);
+  };
+  if (!err.terminal) return { show: plain, close() {} };
   return {
-    show: (done, of) => err.write(`${CLEAR}${amount(done)} of ${amount(of)} images`),
+    show: (done, of) => err.write(CLEAR + text(done, of)),
     close: () => err.write(CLEAR),
   };
 }

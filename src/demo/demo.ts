@@ -1,5 +1,6 @@
 // The demo: learns from one vendor's emoji without labels, then searches another vendor's by edited copies, and shows both what
 // bare pixels find and what the learned features find.
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Backend } from "../backend/backend.ts";
 import { openBackend } from "../backend/open.ts";
@@ -10,12 +11,12 @@ import type { Features } from "../evaluate/knn.ts";
 import { meanRow } from "../evaluate/spectrum.ts";
 import type { RunResult, Watch } from "../train/events.ts";
 import { type Gallery, report } from "../train/report.ts";
-import { train } from "../train/train.ts";
+import { resume, train } from "../train/train.ts";
 import { emojiOf, unpack } from "./emoji.ts";
 import { edited, type Found, firstOfSame, meanOf, search } from "./search.ts";
 
 export interface DemoOptions extends Watch {
-  /** Where pictures and run are written: a folder that does not exist yet. */
+  /** Where pictures and run are written. A demo that was stopped in its training goes on there. */
   folder: string;
   /** Time for training (default 2.6); the search and the report take seconds more. */
   minutes?: number;
@@ -59,11 +60,14 @@ export async function demo(
   originals: ImageSource = emojiOf("twitter"),
 ): Promise<DemoResult> {
   const images = join(folder, "pictures");
-  unpack(drawings, images);
   const length = epochs === undefined ? { minutes } : { epochs };
   const settings = { threads, backend: name, knnEvery: -1, report: false };
   const run = join(folder, "run");
-  const result = await train({ method: "simclr", recipe: "simclr-emoji", images, seed, ...length }, { run, settings, ...watch });
+  const begin = () => {
+    unpack(drawings, images);
+    return train({ method: "simclr", recipe: "simclr-emoji", images, seed, ...length }, { run, settings, ...watch });
+  };
+  const result = await (existsSync(join(run, "run.json")) ? resume(run, { settings, ...watch }) : begin());
   if (result.stopped) return { run: result };
   const queries = edited(originals, SIDE, EDITS);
   const same = firstOfSame(originals);

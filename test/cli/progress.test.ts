@@ -1,6 +1,6 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { amount, bytes, duration, progress, stepLine } from "../../cli/progress.ts";
+import { amount, bytes, counter, duration, progress, stepLine } from "../../cli/progress.ts";
 import type { RunEvent, StepEvent } from "../../src/train/events.ts";
 import { recorder } from "./support.ts";
 
@@ -78,6 +78,20 @@ test("scores stand beside those of raw pixels, and a collapse is a warning", () 
   assert.is(knn, "step 80: kNN top-1 45.12 %, top-5 80.00 % (raw pixels 39.80 %)");
   assert.is(health, "step 80: feature std 0.0010, effective rank 1.2, alignment 0.010, uniformity -0.020");
   assert.is(warning, "warning: features collapse");
+});
+
+test("a count of pictures is live on a terminal, and a line every ten seconds on a pipe", () => {
+  const [pipe, screen] = [recorder(), recorder({ columns: 80 })];
+  let clock = 0;
+  const [lines, live] = [pipe, screen].map((terminal) => counter(terminal, () => clock));
+  for (const count of [lines, live]) {
+    for (clock = 0; clock <= 21_000; clock += 3_000) count.show(clock, 50_000);
+    clock = 0;
+    count.close();
+  }
+  assert.is(pipe.said.err, "12,000 of 50,000 images\n");
+  assert.is(screen.said.err.split("\r").length, 1 + 8 + 1);
+  assert.ok(screen.said.err.endsWith("21,000 of 50,000 images\r\x1b[K"));
 });
 
 const durations: [number, string][] = [

@@ -33,10 +33,13 @@ test("stopped in the training, it searches nothing and leaves a run to resume", 
   const stop = new AbortController();
   const folder = join(temporary, "stopped");
   const onEvent = ({ type }: { type: string }) => type === "step" && stop.abort();
-  const result = await demo({ folder, epochs: 9, threads: 1, signal: stop.signal, onEvent }, drawings, originals);
+  const result = await demo({ folder, epochs: 2, threads: 1, signal: stop.signal, onEvent }, drawings, originals);
   assert.ok(result.run.stopped);
   assert.is(result.report, undefined);
   assert.ok(existsSync(result.run.checkpoint));
+  const whole = await demo({ folder, threads: 1 }, drawings, originals);
+  assert.is(whole.run.step, 8);
+  assert.ok(existsSync(whole.report as string), "asked again, it goes on and searches");
 });
 
 test.run();
