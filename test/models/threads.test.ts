@@ -3,6 +3,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { openBackend } from "../../src/backend/open.ts";
 import { type Backbone, makeBackbone } from "../../src/models/backbone.ts";
+import { Swin } from "../../src/models/swin.ts";
 import { ViT } from "../../src/models/vit.ts";
 import { withSeed } from "../../src/nn/init.ts";
 import { withContext } from "../../src/nn/module.ts";
@@ -45,6 +46,11 @@ const rows: { name: string; model: () => Backbone; optimizer: OptimizerSpec }[] 
   {
     name: "a ViT with AdamW and drop path",
     model: () => withSeed(1, () => new ViT({ dim: 60, depth: 3, heads: 3, patch: 4, size: 20, dropPath: 0.3 })),
+    optimizer: { name: "adamw" },
+  },
+  {
+    name: "a Swin with biases by place, shifted windows and AdamW",
+    model: () => withSeed(1, () => new Swin({ dim: 12, depths: [2, 1], heads: [2, 4], window: 3, size: 20, dropPath: 0.3 })),
     optimizer: { name: "adamw" },
   },
   { name: "a ResNet with LARS", model: () => makeBackbone("resnet18-cifar-w0.25", { seed: 1 }), optimizer: { name: "lars" } },
