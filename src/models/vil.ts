@@ -6,7 +6,7 @@ import { DropPath } from "../nn/drop.ts";
 import { parameter, truncNormal } from "../nn/init.ts";
 import { Linear } from "../nn/linear.ts";
 import { Mlp } from "../nn/mlp.ts";
-import { Buffer, Module } from "../nn/module.ts";
+import { Module } from "../nn/module.ts";
 import { LayerNorm } from "../nn/norm.ts";
 import { concat } from "../tape/ops/move.ts";
 import type { Parameter, Tensor } from "../tape/tensor.ts";
@@ -15,7 +15,6 @@ import { dropPaths } from "./blocks.ts";
 import { resizePositions } from "./positions.ts";
 import type { ChunkMode, Size, WindowEdge } from "./sliding-chunks.ts";
 import { type AttentionOptions, FullAttention, SparseAttention } from "./vil-attention.ts";
-import { withClassToken } from "./vit.ts";
 
 /** By the number of blocks in each stage. */
 export const vils = {
@@ -98,7 +97,7 @@ class PatchEmbed extends Module {
     super();
     if (globals) this.cls_token = parameter([1, globals, dim], init);
     if (absolute) {
-      this.cls_pos_embed = globals ? parameter([1, globals, dim], init) : new Buffer([1, 0, dim]); // empty, yet part of the state
+      this.cls_pos_embed = parameter([1, globals, dim], init, { trainable: globals > 0 }); // may be empty, yet is part of the state
       this.x_pos_embed = parameter([1, side, Math.floor(dim / 2)], init);
       this.y_pos_embed = parameter([1, side, Math.floor(dim / 2)], init);
     }
@@ -118,14 +117,15 @@ class PatchEmbed extends Module {
     const [, rows, columns, dim] = map.shape;
     const patches = map.reshape([b, rows * columns, dim]);
     const normed = this.norm_embed ? this.norm_embed.forward(patches) : patches;
-    const tokens = this.cls_token ? withClassToken(this.cls_token, normed) : normed;
+    const tokens = this.cls_token ? concat([this.cls_token.expand([b, this.cls_token.shape[1], dim]), normed], 1) : normed;
     const positions = this.#positions(tokens.shape[1], [rows, columns]);
     return { tokens: positions ? tokens.add(positions) : tokens, size: [rows, columns] };
   }
 
   /**
    * Positions of all tokens. The source compares the number of tokens, global ones included, with the number of places: where
-   * there is a global token, places are a little resampled even at the size that they are made for, and results depend on it.
+   * there is a global token, places are a little resampled even at the size that they are made for, and results depend on it. So
+   * do gradients: PyTorch's of a resampling to the same size is that of a copy.
    */
   #positions(tokens: number, [rows, columns]: Size): Tensor | undefined {
     const { cls_pos_embed: first, x_pos_embed: x, y_pos_embed: y } = this;
@@ -139,7 +139,8 @@ class PatchEmbed extends Module {
     const scale = Math.sqrt(tokens) / side;
     if (rows !== columns)
       throw new RangeError(`Cannot place ${rows} x ${columns} patches: expected a square image, which ViL's positions are made for`);
-    const places = tokens === side * side ? flat : resizePositions(flat, [rows, columns], { extra: 0, scales: [scale, scale] });
+    const resized = () => resizePositions(flat, [rows, columns], { extra: 0, scales: [scale, scale] });
+    const places = rows !== side ? resized() : scale === 1 ? flat : flat.add(resized().sub(flat).stopGradient());
     return first.size ? concat([first, places], 1) : places;
   }
 }
@@ -236,10 +237,11 @@ export class ViL extends Module {
       dropPath,
       stages.reduce((sum, { blocks }) => sum + blocks, 0),
     );
+    const least = stages.reduce((product, { patch }) => product * patch, 1);
+    if (size < least) throw new RangeError(`Cannot make a ViL for images of ${size} x ${size}: expected at least ${least} x ${least}`);
     let side = size;
     this.layers = stages.map((stage, i) => {
       side = Math.floor(side / stage.patch);
-      if (side < 1) throw new RangeError(`Cannot make a ViL for images of ${size} x ${size}: expected at least a patch of stage ${i + 1}`);
       const inputs = i ? stages[i - 1].dim : 3;
       return new Stage(inputs, { ...stage, side, mode, edge, shareWeights }, normEmbed, rates.splice(0, stage.blocks));
     });
@@ -267,6 +269,11 @@ export class ViL extends Module {
   /** Tokens of the last stage after the last norm, global ones first. [b, h, w, 3] -> [b, tokens, features] */
   tokens(x: Tensor): Tensor {
     return this.norm.forward(last(last(this.outputs(x)).tokens));
+  }
+
+  /** What EsViT matches regions by: all normed tokens, without the first where that one stands for the image. -> [b, regions, features] */
+  regions(x: Tensor): Tensor {
+    return this.tokens(x).slice(1, last(this.layers).globals && !this.avgPool ? 1 : 0);
   }
 
   /** One vector for a stage's tokens: the first global one, or the mean where there is none. [b, tokens, c] -> [b, c] */

@@ -2,7 +2,7 @@
 import { XCiT } from "../../src/models/xcit.ts";
 import type { Tensor } from "../../src/tape/tensor.ts";
 import { fill } from "../fill.ts";
-import { compare, evalDigest, evalLimit, numbered, sameState, training } from "./backbones.ts";
+import { compare, evalDigest, evalLimit, has, numbered, sameState, training } from "./backbones.ts";
 import type { Config, Runner, Runners } from "./golden.ts";
 import { evaluate, fillModule, nhwc } from "./models.ts";
 
@@ -12,6 +12,7 @@ const modelOf = ({ patch_size: patch, dim, depth, heads, eta, tokens_norm: token
 /** A map as the official code's tokens. [b, rows, columns, c] -> [b, rows columns, c] */
 const tokens = (map: Tensor) => map.reshape([map.shape[0], -1, map.shape[3]]);
 
+/** A file without a training part is of a class block that norms the class token alone, in place, which PyTorch does not differentiate. */
 const xcit: Runner = async (golden, check, backend) => {
   const model = modelOf(golden.config);
   sameState(golden, check, model);
@@ -33,8 +34,10 @@ const xcit: Runner = async (golden, check, backend) => {
     x,
     backend,
   );
-  for (const [name, value] of Object.entries(values)) compare(check, `eval.${name}`, value, evalLimit, evalDigest);
-  await training(golden, check, backend, model, (t) => ({ output: model.forward(t) }), x);
+  for (const [name, value] of Object.entries(values)) {
+    if (has(golden, `eval.${name}`)) compare(check, `eval.${name}`, value, evalLimit, evalDigest);
+  }
+  if (has(golden, "train.output")) await training(golden, check, backend, model, (t) => ({ output: model.forward(t) }), x);
 };
 
 export const runners: Runners = { "backbone-xcit": xcit };

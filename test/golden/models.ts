@@ -65,5 +65,6 @@ export async function gradientsOf(
   }, backend);
   const { values, gradients } = await step(x);
   const named = weights.map(([name, parameter], i): [string, Host] => [name, official(parameter, gradients[i].data)]);
-  return { values, gradients: new Map(named) };
+  const empty = [...module.namedParameters()].filter(([, { size }]) => size === 0); // nothing to train, yet PyTorch lists them
+  return { values, gradients: new Map([...named, ...empty.map(([name, { data, shape }]): [string, Host] => [name, { data, shape }])]) };
 }
