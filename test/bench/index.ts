@@ -1,64 +1,19 @@
 // npm run bench -- [--only TEXT] [--threads 1,2] [--rounds N] [--seconds N] [--photos FOLDER] [--out FOLDER] [--offline]
 //
-// Measures products and convolutions against onnxruntime-web in turn, training steps, what walking a program costs, and the input
-// pipeline, and writes bench.md and bench.json. The other runtime is fetched into .cache/peers for the occasion and is no dependency of anything.
+// Measures products, convolutions and a transformer block against other runtimes in turn, training steps, what walking a program costs,
+// and the input pipeline, and writes bench.md and bench.json. The other runtimes are fetched into .cache/peers for the occasion; nothing
+// else depends on them.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { arch, availableParallelism, cpus, platform } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { flops, type Job, jobs } from "./jobs.ts";
-import { type Contender, disagreement, inTurn, type Rounds, type Spread, spreadOf } from "./measure.ts";
-import { autodidact } from "./ours.ts";
-import { onnxruntime } from "./peers/onnxruntime.ts";
+import { jobs } from "./jobs.ts";
+import { memoryBandwidth, microKernelPeak } from "./peak.ts";
+import { peers } from "./peers/peer.ts";
+import { measureProduct, type ProductResult, productHead, productRow, skippedLines } from "./products.ts";
 import { measureTraining, type TrainingResult, trainingJobs } from "./training.ts";
-
-const ORT = "onnxruntime-web@1.30.0";
-
-interface ProductResult {
-  readonly name: string;
-  readonly threads: number;
-  readonly ours: Spread;
-  /** Absent where the peer is missing. */
-  readonly peer?: Spread;
-  readonly ratio?: number;
-  readonly disagreement?: number;
-}
-
-/** Folder with the peer's package, or why there is none. */
-function fetchPeer(offline: boolean): { folder: string } | { missing: string } {
-  const folder = fileURLToPath(new URL("../../.cache/peers", import.meta.url));
-  if (existsSync(join(folder, "node_modules", "onnxruntime-web"))) return { folder };
-  if (offline) return { missing: "not fetched (--offline)" };
-  mkdirSync(folder, { recursive: true });
-  const npm = ["install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", folder, ORT];
-  const { status, stderr } = spawnSync("npm", npm, { encoding: "utf8", shell: platform() === "win32" });
-  return status === 0 ? { folder } : { missing: `npm could not install ${ORT}: ${stderr.trim().split("\n").at(-1)}` };
-}
-
-async function measureProduct(job: Job, threads: number, folder: string | undefined, rounds: Rounds): Promise<ProductResult> {
-  const contenders: Contender[] = [await autodidact(job, threads)];
-  try {
-    if (folder) contenders.push(await onnxruntime(job, threads, folder));
-    const results = await Promise.all(contenders.map((contender) => contender.result()));
-    const [ours, peer] = (await inTurn(contenders, rounds)).map(spreadOf);
-    if (!peer) return { name: job.name, threads, ours };
-    const gap = disagreement(results[0], results[1]);
-    if (!(gap < 1e-4)) throw new Error(`Cannot compare "${job.name}": results differ by ${gap} of the largest entry`);
-    return { name: job.name, threads, ours, peer, ratio: peer.median / ours.median, disagreement: gap };
-  } finally {
-    await Promise.all(contenders.map((contender) => contender.close()));
-  }
-}
-
-const gigaflops = (job: Job, milliseconds: number) => flops(job) / milliseconds / 1e6;
-
-function productRow(job: Job, { threads, ours, peer, ratio }: ProductResult): string {
-  const speed = ({ median, low, high }: Spread) =>
-    `${gigaflops(job, median).toFixed(1)} (${gigaflops(job, high).toFixed(1)} to ${gigaflops(job, low).toFixed(1)})`;
-  return `| ${job.name} | ${threads} | ${speed(ours)} | ${peer ? speed(peer) : "skipped"} | ${ratio ? ratio.toFixed(2) : ""} |`;
-}
 
 function trainingRow({ name, threads, stepMs, imagesPerSecond, plannedBytes, residentBytes }: TrainingResult): string {
   const ms = `${stepMs.median.toFixed(0)} (${stepMs.low.toFixed(0)} to ${stepMs.high.toFixed(0)})`;
@@ -86,7 +41,7 @@ async function main(): Promise<void> {
     },
   });
   const threads = flags.threads.split(",").map(Number);
-  const rounds = { rounds: Number(flags.rounds), stretchMs: 300 };
+  const rounds = { rounds: Number(flags.rounds), stretchMs: 200, offline: flags.offline };
   const lines: string[] = [];
   const say = (line: string) => {
     lines.push(line);
@@ -98,15 +53,26 @@ async function main(): Promise<void> {
   const products: ProductResult[] = [];
   const training: TrainingResult[] = [];
   if (jobs.some(wanted)) {
-    const peer = fetchPeer(flags.offline);
-    say(`## Products, GFLOP/s\n\nIn turn with ${ORT} in one run${"missing" in peer ? `, which is skipped: ${peer.missing}` : ""}.\n`);
-    say("| product | threads | Autodidact | onnxruntime-web | times as fast |\n|---|---|---|---|---|");
+    const packages = peers.flatMap((peer) => peer.packages).join(", ");
+    say(
+      `## Products\n\nIn turn in one run, each in a process of its own: ${packages}, PyTorch. onnxruntime-node and PyTorch are native code.\n`,
+    );
+    const peaks = new Map<number, number>();
+    for (const count of threads) {
+      peaks.set(count, await microKernelPeak(count));
+      say(
+        `- ${count === 1 ? "1 thread" : `${count} threads`}: micro-kernel ${peaks.get(count)?.toFixed(0)} GFLOP/s, memory ${(await memoryBandwidth(count)).toFixed(1)} GB/s read`,
+      );
+    }
+    say(`\n${productHead()}`);
     for (const job of jobs.filter(wanted)) {
       for (const count of threads) {
-        products.push(await measureProduct(job, count, "folder" in peer ? peer.folder : undefined, rounds));
-        say(productRow(job, products[products.length - 1]));
+        products.push(await measureProduct(job, count, { ...rounds, peak: peaks.get(count) as number }));
+        say(productRow(products[products.length - 1]));
       }
     }
+    const skipped = skippedLines(products);
+    if (skipped.length) say(`\nEmpty cells:\n\n${skipped.join("\n")}`);
   }
   if (trainingJobs.some(wanted)) {
     say("\n## Training steps\n");
@@ -125,7 +91,7 @@ async function main(): Promise<void> {
   }
   mkdirSync(flags.out, { recursive: true });
   writeFileSync(join(flags.out, "bench.md"), `${lines.join("\n")}\n`);
-  writeFileSync(join(flags.out, "bench.json"), `${JSON.stringify({ version: 1, machine, peer: ORT, products, training }, null, 2)}\n`);
+  writeFileSync(join(flags.out, "bench.json"), `${JSON.stringify({ version: 1, machine, products, training }, null, 2)}\n`);
   console.error(`\nwritten to ${flags.out}/bench.md and bench.json`);
 }
 

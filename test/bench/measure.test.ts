@@ -1,6 +1,6 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { type Job, jobs, outputSide, permuted, values } from "./jobs.ts";
+import { type ConvJob, jobs, type MatmulJob, outputSide, permuted, values } from "./jobs.ts";
 import { type Contender, disagreement, inTurn, spreadOf } from "./measure.ts";
 import { autodidact } from "./ours.ts";
 
@@ -43,8 +43,9 @@ measure("axes are exchanged as asked", () => {
 for (const job of [
   { op: "matmul", name: "batched", batch: 2, m: 3, k: 5, n: 4 },
   { op: "matmul", name: "weight", m: 3, k: 5, n: 4, weight: true },
+  { op: "matmul", name: "both transposed", m: 3, k: 5, n: 4, ta: true, tb: true },
   { op: "conv", name: "stride", batch: 2, side: 5, inputs: 3, outputs: 4, kernel: 3, stride: 2 },
-] satisfies Job[]) {
+] satisfies (MatmulJob | ConvJob)[]) {
   measure(`${job.name}: our contender computes what plain loops do`, async () => {
     const contender = await autodidact(job, 1);
     try {
@@ -57,14 +58,17 @@ for (const job of [
 
 measure("names of jobs are different", () => assert.is(new Set(jobs.map(({ name }) => name)).size, jobs.length));
 
-function plain(job: Job): Float32Array {
+function plain(job: MatmulJob | ConvJob): Float32Array {
   const { a, b } = values(job);
   if (job.op === "matmul") {
-    const { batch = 1, m, k, n } = job;
+    const { batch = 1, m, k, n, ta, tb } = job;
     return Float32Array.from({ length: batch * m * n }, (_, i) => {
       const [matrix, row, column] = [Math.floor(i / (m * n)), Math.floor(i / n) % m, i % n];
       let sum = 0;
-      for (let t = 0; t < k; t++) sum += a.data[(matrix * m + row) * k + t] * b.data[(matrix * k + t) * n + column];
+      for (let t = 0; t < k; t++) {
+        const [left, right] = [ta ? t * m + row : row * k + t, tb ? column * k + t : t * n + column];
+        sum += a.data[matrix * m * k + left] * b.data[matrix * k * n + right];
+      }
       return sum;
     });
   }

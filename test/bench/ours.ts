@@ -1,26 +1,30 @@
 // This project as a contender, through its public interface: compile() on the wasm backend.
 import type { Backend } from "../../src/backend/backend.ts";
 import { openBackend } from "../../src/backend/open.ts";
+import { Block } from "../../src/models/vit.ts";
+import { Buffer } from "../../src/nn/module.ts";
+import { grad } from "../../src/tape/grad.ts";
 import { Parameter, type Tensor } from "../../src/tape/tensor.ts";
-import { compile } from "../../src/tape/trace.ts";
-import { type ConvJob, type Job, type MatmulJob, padding, values } from "./jobs.ts";
+import { assign, compile } from "../../src/tape/trace.ts";
+import { type BlockJob, type ConvJob, type Job, type MatmulJob, padding, values } from "./jobs.ts";
 import { type Contender, timesOf } from "./measure.ts";
 
 export async function autodidact(job: Job, threads: number): Promise<Contender> {
   const backend = await openBackend({ backend: "wasm", threads });
-  const run = job.op === "matmul" ? matmul(job, backend) : conv(job, backend);
-  return { name: "autodidact", result: run, measure: (stretchMs) => timesOf(run, stretchMs), close: () => backend.close() };
+  const run = job.op === "matmul" ? matmul(job, backend) : job.op === "conv" ? conv(job, backend) : block(job, backend);
+  return { name: "Autodidact", result: run, measure: (stretchMs) => timesOf(run, stretchMs), close: () => backend.close() };
 }
 
 function matmul(job: MatmulJob, backend: Backend): () => Promise<Float32Array> {
   const { a, b } = values(job);
+  const product = (x: Tensor, y: Tensor) => ({ y: (job.ta ? x.t() : x).matmul(job.tb ? y.t() : y) });
   if (job.weight) {
     const weight = new Parameter(b.shape, b.data);
-    const layer = compile((x: Tensor) => ({ y: x.matmul(weight) }), backend);
+    const layer = compile((x: Tensor) => product(x, weight), backend);
     return async () => (await layer(a)).y.data;
   }
-  const product = compile((x: Tensor, y: Tensor) => ({ y: x.matmul(y) }), backend);
-  return async () => (await product(a, b)).y.data;
+  const both = compile(product, backend);
+  return async () => (await both(a, b)).y.data;
 }
 
 function conv(job: ConvJob, backend: Backend): () => Promise<Float32Array> {
@@ -28,4 +32,19 @@ function conv(job: ConvJob, backend: Backend): () => Promise<Float32Array> {
   const weight = new Parameter(b.shape, b.data, { layout: "OHWI" });
   const layer = compile((x: Tensor) => ({ y: x.conv2d(weight, { stride: job.stride, padding: padding(job) }) }), backend);
   return async () => (await layer(a)).y.data;
+}
+
+/** The gradient of x comes back; those of the weights stay in buffers, as an optimiser would take them. */
+function block(job: BlockJob, backend: Backend): () => Promise<Float32Array> {
+  const { x, cotangent, ...weights } = values(job);
+  const model = new Block(job.dim, job.heads);
+  model.load(new Map(Object.entries(weights)));
+  const parameters = model.parameters();
+  const kept = parameters.map(({ shape }) => new Buffer(shape));
+  const gradients = compile((t: Tensor, c: Tensor) => {
+    const [dx, ...rest] = grad(model.forward(t).mul(c).sum(), [t, ...parameters]) as Tensor[];
+    for (const [i, gradient] of rest.entries()) assign(kept[i], gradient);
+    return { y: dx };
+  }, backend);
+  return async () => (await gradients(x, cotangent)).y.data;
 }
