@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import os from "node:os";
+import type { AdapterDescription } from "../src/backend/webgpu/device.ts";
 import { command } from "./command.ts";
 import { bytes } from "./progress.ts";
 import { version } from "./version.ts";
@@ -22,7 +23,8 @@ export default command({
     line("memory", `${bytes(room.availableBytes)} of ${bytes(room.totalBytes)} free`);
     const { build, revectorized, why, threads } = built;
     line("kernels", build ? `${build}${revectorized ? ", 256 bits" : ""}, ${threads} threads: ${why}` : `none: ${why}`);
-    line("gpu", report.gpu.adapter ?? `none: ${report.gpu.reason}`);
+    for (const adapter of report.gpu.adapters) line("gpu", showAdapter(adapter));
+    if (report.gpu.reason) line("gpu", `none: ${report.gpu.reason}`);
   },
 });
 
@@ -94,30 +96,25 @@ async function kernels(): Promise<Kernels> {
 }
 
 interface Gpu {
-  adapter?: string;
+  adapters: AdapterDescription[];
   /** Why there is none. */
   reason?: string;
 }
 
-/** Asks WebGPU for its adapter. Downloads nothing. */
+/** Asks WebGPU for its adapters. Downloads nothing. */
 async function gpu(): Promise<Gpu> {
-  const api = await entry();
-  if (!api) return { reason: "the optional package `webgpu` is not installed (`npm install webgpu` adds it)" };
+  const { listAdapters } = await import("../src/backend/webgpu/device.ts");
   try {
-    const adapter = await api.requestAdapter();
-    if (!adapter) return { reason: "WebGPU found no adapter" };
-    const { vendor, architecture, device, description } = adapter.info;
-    return { adapter: [vendor, architecture, device, description].filter(Boolean).join(" ") || "unnamed adapter" };
+    return { adapters: await listAdapters() };
   } catch (error) {
-    return { reason: (error as Error).message };
+    return { adapters: [], reason: (error as Error).message.replace("Cannot compute on a GPU: ", "") };
   }
 }
 
-/** `navigator.gpu` where the runtime has it, else Dawn's from the optional package. */
-async function entry(): Promise<GPU | undefined> {
-  const own = (globalThis.navigator as Navigator | undefined)?.gpu;
-  if (own) return own;
-  const name = "webgpu"; // not a literal in the import: the package may be missing when this is compiled
-  const dawn = await import(name).catch(() => undefined);
-  return dawn?.create([]);
+/** What kernels can use of an adapter, and its limits. */
+function showAdapter({ name, software, features, limits }: AdapterDescription): string {
+  const used = features.filter((feature) => /f16|subgroup|timestamp/.test(feature));
+  const sizes = `${bytes(limits.maxBufferSize)} a buffer, ${bytes(limits.maxStorageBufferBindingSize)} a binding`;
+  const workgroup = `${limits.maxComputeInvocationsPerWorkgroup} threads and ${bytes(limits.maxComputeWorkgroupStorageSize)} a workgroup`;
+  return `${name}${software ? " (software: for tests, --backend gpu only)" : ""}, ${sizes}, ${workgroup}; ${used.join(" ") || "no extras"}`;
 }

@@ -10,14 +10,17 @@ export const machineFlags = {
     default: "auto",
     help: "What computes: auto, wasm or gpu",
   },
+  gpu: { group: "Machine", type: "string", value: "name", otherwise: "the first", help: "Which GPU: a part of its name" },
 } as const satisfies Flags;
 
-/** What the flags mean to the library. */
-export function machine({ threads, backend }: FlagValues<typeof machineFlags>): { threads?: number; backend: "auto" | "wasm" } {
-  if (backend === "gpu") {
-    throw Object.assign(new Error("Cannot compute on a GPU: this version has the WebAssembly backend only"), {
-      tip: "leave --backend out",
-    });
+/** What the flags mean to the library. A GPU that is named is wanted. */
+export function machine({ threads, backend, gpu }: FlagValues<typeof machineFlags>): {
+  threads?: number;
+  backend: "auto" | "wasm" | "gpu";
+  gpu?: string;
+} {
+  if (gpu !== undefined && backend === "wasm") {
+    throw Object.assign(new Error(`Cannot compute on the GPU "${gpu}" with --backend wasm`), { tip: "leave one of them out" });
   }
-  return { threads, backend: backend as "auto" | "wasm" };
+  return { threads, backend: gpu === undefined ? (backend as "auto" | "wasm" | "gpu") : "gpu", gpu };
 }

@@ -3,19 +3,50 @@ import type { Backend } from "./backend.ts";
 import { ReferenceBackend } from "./reference.ts";
 import type { Build } from "./wasm/kernels.ts";
 import { WasmBackend } from "./wasm.ts";
+import { mayHaveGpu, NoGpuError } from "./webgpu/device.ts";
+import { GpuBackend } from "./webgpu.ts";
 
-export interface BackendOptions {
-  /** "auto" takes the fastest that this machine has. "reference" is for tests: plain loops, thousands of times slower. */
-  backend?: "auto" | "wasm" | "reference";
+/**
+ * "auto" takes a GPU where there is one, never one that is simulated by the CPU, and wasm otherwise; "gpu" takes what WebGPU finds. "reference"
+ * is for tests: plain loops, thousands of times slower.
+ */
+export type BackendName = "auto" | "wasm" | "gpu" | "reference";
+
+/** What is to compute. */
+export interface Machine {
+  readonly backend?: BackendName;
+  /** Part of the name of the GPU that is wanted; default: the first that WebGPU finds. */
+  readonly gpu?: string;
   /** Threads of the wasm backend; default: as many as the process has cores. */
-  threads?: number;
-  /** Build of the wasm kernels, as a run began with it: builds differ in rounding. Default: the faster one. */
-  build?: Build;
+  readonly threads?: number;
 }
 
-/** Opens a backend. `close()` it to end its threads. */
-export async function openBackend({ backend = "auto", threads, build }: BackendOptions = {}): Promise<Backend> {
-  if (backend === "reference") return new ReferenceBackend();
-  if (backend === "auto" || backend === "wasm") return WasmBackend.open({ threads, build });
-  throw new TypeError(`Cannot open a backend called "${backend}": expected "auto", "wasm" or "reference"`);
+export interface BackendOptions extends Machine {
+  /** Build of the wasm kernels, as a run began with it: builds differ in rounding. Default: the faster one. */
+  readonly build?: Build;
+}
+
+/** Opens a backend. `close()` it to end its threads. Throws a NoGpuError, which says why, where a GPU is asked for and there is none. */
+export async function openBackend({ backend = "auto", gpu, threads, build }: BackendOptions = {}): Promise<Backend> {
+  switch (backend) {
+    case "reference":
+      return new ReferenceBackend();
+    case "wasm":
+      return WasmBackend.open({ threads, build });
+    case "gpu":
+      return GpuBackend.open({ name: gpu, software: true });
+    case "auto":
+      return (await realGpu(gpu)) ?? WasmBackend.open({ threads, build });
+    default:
+      throw new TypeError(`Cannot open a backend called "${backend}": expected "auto", "wasm", "gpu" or "reference"`);
+  }
+}
+
+/** A GPU that is no simulation, if there is one. */
+async function realGpu(name?: string): Promise<Backend | undefined> {
+  if (!mayHaveGpu()) return undefined;
+  return GpuBackend.open({ name }).catch((error) => {
+    if (error instanceof NoGpuError) return undefined;
+    throw error;
+  });
 }

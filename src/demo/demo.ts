@@ -3,7 +3,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Backend } from "../backend/backend.ts";
-import { openBackend } from "../backend/open.ts";
+import { type Machine, openBackend } from "../backend/open.ts";
 import { type ImageSource, packedPicture } from "../data/source.ts";
 import { openEncoder } from "../evaluate/encoder.ts";
 import { centred, embedder, extract, extractPixels } from "../evaluate/features.ts";
@@ -15,7 +15,7 @@ import { resume, train } from "../train/train.ts";
 import { emojiOf, unpack } from "./emoji.ts";
 import { edited, type Found, firstOfSame, meanOf, search } from "./search.ts";
 
-export interface DemoOptions extends Watch {
+export interface DemoOptions extends Watch, Machine {
   /** Where pictures and run are written. A demo that was stopped in its training goes on there. */
   folder: string;
   /** Time for training (default 2.6); the search and the report take seconds more. */
@@ -23,8 +23,6 @@ export interface DemoOptions extends Watch {
   /** Length of the training in place of a time. */
   epochs?: number;
   seed?: number;
-  threads?: number;
-  backend?: "auto" | "wasm";
 }
 
 export interface DemoResult {
@@ -55,13 +53,13 @@ const ROWS = 16;
 
 /** Trains on one set of drawings, searches the other, and writes the report into `folder`. */
 export async function demo(
-  { folder, minutes = 2.6, epochs, seed, threads, backend: name, ...watch }: DemoOptions,
+  { folder, minutes = 2.6, epochs, seed, threads, gpu, backend: name, ...watch }: DemoOptions,
   drawings: ImageSource = emojiOf("google"),
   originals: ImageSource = emojiOf("twitter"),
 ): Promise<DemoResult> {
   const images = join(folder, "pictures");
   const length = epochs === undefined ? { minutes } : { epochs };
-  const settings = { threads, backend: name, knnEvery: -1, report: false };
+  const settings = { threads, gpu, backend: name, knnEvery: -1, report: false };
   const run = join(folder, "run");
   const begin = () => {
     unpack(drawings, images);
@@ -71,7 +69,7 @@ export async function demo(
   if (result.stopped) return { run: result };
   const queries = edited(originals, SIDE, EDITS);
   const same = firstOfSame(originals);
-  const backend = await openBackend({ backend: name, threads });
+  const backend = await openBackend({ backend: name, gpu, threads });
   try {
     const looks = [originals, ...Array.from({ length: COPIES }, (_, i) => edited(originals, SIDE, EDITS + 1 + i))];
     const find = async (features: (source: ImageSource) => Promise<Features>): Promise<Searches> => {
@@ -86,7 +84,7 @@ export async function demo(
       gallery("Found by what was learned", learned.once, queries, originals, same),
       gallery("Found by raw pixels", pixels.once, queries, originals, same),
     ];
-    return { run: result, pixels, learned, report: await report(run, { threads, backend: name, galleries }) };
+    return { run: result, pixels, learned, report: await report(run, { threads, gpu, backend: name, galleries }) };
   } finally {
     await backend.close();
   }

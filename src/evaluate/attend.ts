@@ -2,7 +2,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join, normalize } from "node:path";
 import type { Backend } from "../backend/backend.ts";
-import { openBackend } from "../backend/open.ts";
+import { type Machine, openBackend } from "../backend/open.ts";
 import { writeNpy } from "../checkpoint/npy.ts";
 import { Augmenter } from "../data/augment.ts";
 import { encodePng, type Pixels, sheet } from "../data/encode-png.ts";
@@ -18,11 +18,9 @@ import { massMask, meanMap, partsOf } from "./attention.ts";
 import { type EncoderOptions, openEncoder } from "./encoder.ts";
 import { blend, drawMap, drawMask } from "./looks.ts";
 
-export interface AttendRequest extends EncoderOptions {
+export interface AttendRequest extends EncoderOptions, Machine {
   /** Share of the attention, in (0, 1]: also shows, for each head, the places that hold it. */
   threshold?: number;
-  threads?: number;
-  backend?: "auto" | "wasm" | "reference";
   /** Called after each picture with how many are done. */
   onProgress?: (done: number, of: number) => void;
   signal?: AbortSignal;
@@ -66,7 +64,7 @@ const viewingSize = (trained: number): number => (trained < 96 ? 2 * trained : M
  * @param out A folder; each picture gets a folder of its own name in it.
  */
 export async function attend(path: string, images: string, out: string, request: AttendRequest = {}): Promise<Attended> {
-  const { threads, backend: name, backbone, size, threshold, onProgress, signal } = request;
+  const { threads, gpu, backend: name, backbone, size, threshold, onProgress, signal } = request;
   if (threshold !== undefined) massMask(Float32Array.of(1), threshold); // refuses a share that cannot be meant
   const source = await openImages(images);
   const encoder = await openEncoder(path, { backbone });
@@ -76,7 +74,7 @@ export async function attend(path: string, images: string, out: string, request:
     mean: encoder.view.mean,
     std: encoder.view.std,
   };
-  const backend = await openBackend({ backend: name, threads });
+  const backend = await openBackend({ backend: name, gpu, threads });
   const augmenter = new Augmenter();
   const done: AttendedImage[] = [];
   const skipped: string[] = [];

@@ -1,6 +1,6 @@
 // Features of pictures in a file that other programs read.
 import { extname } from "node:path";
-import { openBackend } from "../backend/open.ts";
+import { type Machine, openBackend } from "../backend/open.ts";
 import { writeAtomically } from "../checkpoint/atomic.ts";
 import { writeNpy } from "../checkpoint/npy.ts";
 import { writeSafetensors } from "../checkpoint/safetensors.ts";
@@ -9,10 +9,7 @@ import type { ImageSource } from "../data/source.ts";
 import { type EncoderOptions, openEncoder } from "./encoder.ts";
 import { type Extracted, type ExtractOptions, embedder, extract } from "./features.ts";
 
-export interface EmbedRequest extends EncoderOptions, ExtractOptions {
-  threads?: number;
-  backend?: "auto" | "wasm" | "reference";
-}
+export interface EmbedRequest extends EncoderOptions, ExtractOptions, Machine {}
 
 export interface Embedded {
   readonly out: string;
@@ -86,14 +83,14 @@ export const embeddingFormats: readonly string[] = Object.keys(writers);
  *     await embed("runs/cats", "photos/", "photos.npy")
  */
 export async function embed(path: string, images: string, out: string, request: EmbedRequest = {}): Promise<Embedded> {
-  const { threads, backend: name, backbone, size, ...extractOptions } = request;
+  const { threads, gpu, backend: name, backbone, size, ...extractOptions } = request;
   const ending = extname(out).toLowerCase();
   if (!Object.hasOwn(writers, ending)) {
     throw new RangeError(`Cannot write features to "${out}": expected a name that ends in ${embeddingFormats.join(", ")}`);
   }
   const source = await openImages(images);
   const encoder = await openEncoder(path, { backbone, size });
-  const backend = await openBackend({ backend: name, threads });
+  const backend = await openBackend({ backend: name, gpu, threads });
   try {
     const extracted = await extract(source, encoder.view, embedder(encoder.backbone, backend), extractOptions);
     if (extracted.indices.length === 0) throw new Error(`Cannot embed "${images}": none of its pictures can be read`);

@@ -1,6 +1,6 @@
 // The kNN score of an encoder on labelled pictures, with the score of their bare pixels beside it.
 import type { Backend } from "../backend/backend.ts";
-import { openBackend } from "../backend/open.ts";
+import { type Machine, openBackend } from "../backend/open.ts";
 import { openImages } from "../data/open.ts";
 import type { ImageSource } from "../data/source.ts";
 import { type Encoder, type EncoderOptions, openEncoder } from "./encoder.ts";
@@ -96,13 +96,11 @@ export class KnnProtocol {
   }
 }
 
-export interface KnnRequest extends EncoderOptions, ExtractOptions {
+export interface KnnRequest extends EncoderOptions, ExtractOptions, Machine {
   /** How many neighbours vote; default 20. */
   k?: number;
   /** Temperature of the votes; default 0.07. */
   tau?: number;
-  threads?: number;
-  backend?: "auto" | "wasm" | "reference";
 }
 
 /**
@@ -112,10 +110,10 @@ export interface KnnRequest extends EncoderOptions, ExtractOptions {
  *     const { top1, pixels } = await knn("runs/cats", "photos/train", "photos/test")
  */
 export async function knn(path: string, train: string, test?: string, request: KnnRequest = {}): Promise<KnnScore> {
-  const { k = 20, tau = 0.07, threads, backend: name, backbone, size, ...extractOptions } = request;
+  const { k = 20, tau = 0.07, threads, gpu, backend: name, backbone, size, ...extractOptions } = request;
   const images = { train: await openImages(train), test: test === undefined ? undefined : await openImages(test) };
   const encoder = await openEncoder(path, { backbone, size });
-  const backend = await openBackend({ backend: name, threads });
+  const backend = await openBackend({ backend: name, gpu, threads });
   try {
     const protocol = new KnnProtocol(images, { k, tau }, backend, extractOptions);
     const score = await protocol.encoder(encoder);

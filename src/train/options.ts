@@ -1,5 +1,6 @@
 // The resolved configuration of a run. `RunOptions` is what determines the bits of the result, `RunSettings` how the run is
 // carried out; `run.json` keeps both. `configure` makes the first from a method, a recipe and what the user overrides.
+import type { BackendName } from "../backend/open.ts";
 import { methods } from "../methods/methods.ts";
 import { choice, flag, number, type OptionTable, resolveOptions, whole } from "../methods/options.ts";
 import { backboneError } from "../models/backbone.ts";
@@ -38,7 +39,9 @@ export interface RunOptions {
 export interface RunSettings {
   /** Threads of the backend; all cores by default. */
   readonly threads?: number;
-  readonly backend: "auto" | "wasm" | "reference";
+  readonly backend: BackendName;
+  /** Part of the name of the GPU that is wanted. */
+  readonly gpu?: string;
   /** Build of the wasm kernels: the faster one by default. Builds round differently, so a run keeps the one that it began with. */
   readonly build?: "plain" | "relaxed";
   /** Steps between lines of `metrics.jsonl`. */

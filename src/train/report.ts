@@ -1,6 +1,6 @@
 // report.html: how a run went and what it learned, on one page that needs nothing else.
 import type { Backend } from "../backend/backend.ts";
-import { openBackend } from "../backend/open.ts";
+import { type Machine, openBackend } from "../backend/open.ts";
 import { writeAtomically } from "../checkpoint/atomic.ts";
 import { dataUri, type Pixels } from "../data/encode-png.ts";
 import { openLoader } from "../data/loader.ts";
@@ -22,9 +22,7 @@ import { type Metric, RunFolder, type RunRecord } from "./run.ts";
 
 export type { Gallery, GalleryRow } from "./report/sections.ts";
 
-export interface ReportOptions {
-  threads?: number;
-  backend?: "auto" | "wasm" | "reference";
+export interface ReportOptions extends Machine {
   /** Images that are already open, in place of those that the run learned from. */
   source?: ImageSource;
   /** Rows of pictures to show before everything else. */
@@ -109,7 +107,7 @@ async function learnedSections(folder: RunFolder, options: ReportOptions): Promi
     return missing(`The images cannot be shown: ${(error as Error).message}`);
   }
   const encoder = await openEncoder(path.path);
-  const backend = await openBackend({ backend: options.backend, threads: options.threads });
+  const backend = await openBackend({ backend: options.backend, gpu: options.gpu, threads: options.threads });
   try {
     return await lookInside(encoder, evenly(source, SHOWN.pictures), backend);
   } finally {

@@ -126,21 +126,21 @@ async function restoreNewest(
 /** Writes the report of a complete run. One that cannot be written costs a warning, not the run. */
 async function withReport(
   result: RunResult,
-  { report: wanted, threads, backend }: RunSettings,
+  { report: wanted, threads, gpu, backend }: RunSettings,
   source: ImageSource,
   watch: Watch,
 ): Promise<RunResult> {
   if (result.stopped || !wanted) return result;
   try {
-    return { ...result, report: await report(result.run, { threads, backend, source }) };
+    return { ...result, report: await report(result.run, { threads, gpu, backend, source }) };
   } catch (error) {
     watch.onEvent?.({ type: "warning", message: `Cannot write the report: ${(error as Error).message}` });
     return result;
   }
 }
 
-async function withBackend<T>({ backend: name, threads, build }: RunSettings, f: (backend: Backend) => Promise<T>): Promise<T> {
-  const backend = await openBackend({ backend: name, threads, build });
+async function withBackend<T>({ backend: name, gpu, threads, build }: RunSettings, f: (backend: Backend) => Promise<T>): Promise<T> {
+  const backend = await openBackend({ backend: name, gpu, threads, build });
   try {
     return await f(backend);
   } finally {

@@ -12,7 +12,7 @@ test("every part of the machine has its line", async () => {
     .trimEnd()
     .split("\n")
     .map((line) => line.split(" ")[0]);
-  assert.equal(names, ["autodidact", "runtime", "cpu", "features", "memory", "kernels", "gpu"]);
+  assert.equal([...new Set(names)], ["autodidact", "runtime", "cpu", "features", "memory", "kernels", "gpu"]);
   assert.match(out, /^kernels +(plain|relaxed).*, \d+ threads?: \S/m);
 });
 
@@ -22,7 +22,7 @@ test("machines get the same as JSON, version first", async () => {
   assert.is(report.version, 1);
   assert.ok(report.cpu.features.includes("wasm-simd"));
   assert.ok(report.memory.totalBytes >= report.memory.availableBytes && report.memory.availableBytes > 0);
-  assert.is.not(report.gpu.adapter === undefined, report.gpu.reason === undefined); // the one or the other
+  assert.is(report.gpu.adapters.length === 0, report.gpu.reason !== undefined);
 });
 
 test.run();

@@ -1,5 +1,7 @@
 // Finding a GPU and opening it: WebGPU of the runtime where it has one (Deno, browsers), else Dawn's from the optional package.
 
+import { existsSync } from "node:fs";
+
 /** The bits of the WebGPU specification: Node has no globals for them. */
 export const usage = { MAP_READ: 1, COPY_SRC: 4, COPY_DST: 8, UNIFORM: 64, STORAGE: 128, QUERY_RESOLVE: 512 } as const;
 export const MAP_READ_MODE = 1;
@@ -63,6 +65,12 @@ export class NoGpuError extends Error {
   }
 }
 
+/** False where asking for a GPU cannot find any: on Linux a driver has to show one of these. Asking takes a tenth of a second. */
+export function mayHaveGpu(): boolean {
+  if (globalThis.process?.platform !== "linux") return true;
+  return ["/dev/dri", "/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd", "/dev/mali0"].some((path) => existsSync(path));
+}
+
 /** The runtime's own entry, or Dawn's. The object must stay referenced as long as anything made from it. */
 async function entry(toggles: readonly string[]): Promise<GPU> {
   const own = (globalThis.navigator as Navigator | undefined)?.gpu;
@@ -73,6 +81,7 @@ async function entry(toggles: readonly string[]): Promise<GPU> {
     throw new NoGpuError(`the package \`webgpu\` does not load here (${error.message.split("\n")[0]})`);
   });
   if (!dawn) throw new NoGpuError("the optional package `webgpu` is not installed; `npm install webgpu` adds it");
+  process.env.NODEVICE_SELECT ??= "1"; // Mesa's layer that orders devices wants a desktop and complains where there is none
   return dawn.create([...toggles]);
 }
 
@@ -94,7 +103,7 @@ async function findAdapter({ name, nothing }: DeviceOptions): Promise<{ gpu: GPU
   const ask = async (toggles: readonly string[]) => {
     const gpu = await entry([...toggles, ...wanted]);
     const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" }).catch((error: Error) => {
-      throw new NoGpuError(name ? `no adapter is called "${name}" (${error.message})` : error.message);
+      throw new NoGpuError((name ? `no adapter is called "${name}"; ${error.message}` : error.message).replaceAll(/\s+/g, " "));
     });
     if (!adapter)
       throw new NoGpuError("WebGPU found no adapter; a Vulkan driver for this machine's GPU is needed (`vulkaninfo --summary` lists them)");
@@ -107,6 +116,18 @@ async function findAdapter({ name, nothing }: DeviceOptions): Promise<{ gpu: GPU
 /** What `requestAdapter` gives here, without opening it. Throws a NoGpuError. */
 export async function describeAdapter(options: DeviceOptions = {}): Promise<AdapterDescription> {
   return describe((await findAdapter(options)).adapter);
+}
+
+/** Every adapter that there is, software too. Throws a NoGpuError where there is none. */
+export async function listAdapters(): Promise<AdapterDescription[]> {
+  const gpu = await entry(["adapter=?"]); // no name holds it: Dawn answers with those that do exist, a browser takes no notice
+  const refusal: string = await gpu.requestAdapter().then(
+    () => "",
+    (error: Error) => error.message,
+  );
+  const names = new Set([...refusal.matchAll(/name: '([^']+)'/g)].map(([, name]) => name));
+  if (names.size === 0) return [await describeAdapter()];
+  return Promise.all([...names].map((name) => describeAdapter({ name })));
 }
 
 /** Devices and what they were made from: Dawn dies if its entry is collected while a device lives. */
