@@ -85,8 +85,8 @@ class SelectiveKernels {
   forward(x: Tensor): Tensor {
     const [one, other] = through(this.#branches, x).split(3, 2);
     const [a, b] = through(this.#squeeze, one.add(other).mean([1, 2], true)).split(3, 2);
-    const share = a.sub(b).sigmoid(); // the softmax of two
-    return one.mul(share).add(other.mul(share.rsub(1)));
+    const lead = a.sub(b); // its sigmoid is the softmax of two
+    return one.mul(lead.sigmoid()).add(other.mul(lead.neg().sigmoid()));
   }
 }
 
