@@ -4,7 +4,9 @@ import * as assert from "uvu/assert";
 import { openBackend } from "../../src/backend/open.ts";
 import { type Backbone, makeBackbone } from "../../src/models/backbone.ts";
 import { Swin } from "../../src/models/swin.ts";
+import { ViL } from "../../src/models/vil.ts";
 import { ViT } from "../../src/models/vit.ts";
+import { XCiT } from "../../src/models/xcit.ts";
 import { withSeed } from "../../src/nn/init.ts";
 import { withContext } from "../../src/nn/module.ts";
 import { clipEach } from "../../src/nn/optim/clip.ts";
@@ -51,6 +53,19 @@ const rows: { name: string; model: () => Backbone; optimizer: OptimizerSpec }[] 
   {
     name: "a Swin with biases by place, shifted windows and AdamW",
     model: () => withSeed(1, () => new Swin({ dim: 12, depths: [2, 1], heads: [2, 4], window: 3, size: 20, dropPath: 0.3 })),
+    optimizer: { name: "adamw" },
+  },
+  {
+    name: "a ViL with drawn neighbours and AdamW",
+    model: () => {
+      const arch = "l1,h2,d12,n2,s1,g1,p2,f3,a0_l2,h4,d24,n1,s0,g0,p2,f3,a0";
+      return withSeed(1, () => new ViL({ arch, size: 20, mode: "random", dropPath: 0.3 }));
+    },
+    optimizer: { name: "adamw" },
+  },
+  {
+    name: "an XCiT with AdamW and drop path",
+    model: () => withSeed(1, () => new XCiT({ dim: 24, depth: 2, heads: 3, patch: 8, eta: 1, dropPath: 0.3 })),
     optimizer: { name: "adamw" },
   },
   { name: "a ResNet with LARS", model: () => makeBackbone("resnet18-cifar-w0.25", { seed: 1 }), optimizer: { name: "lars" } },
