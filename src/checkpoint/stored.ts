@@ -52,8 +52,8 @@ export async function readHosts(tensors: Iterable<readonly [string, StoredTensor
   return hosts;
 }
 
-/** PyTorch counts batches in 64-bit integers; everything else here is float32. */
-const isInteger = (name: string): boolean => name.endsWith("num_batches_tracked");
+/** PyTorch keeps counts of batches and index tables as 64-bit integers; everything else here is float32. */
+const isInteger = (name: string): boolean => /(^|\.)(num_batches_tracked|relative_position_index)$/.test(name);
 
 /** A tensor's bytes as files keep them. */
 export function numbersToWrite(name: string, { data }: Host): { bytes: Uint8Array; integer: boolean } {
