@@ -25,7 +25,10 @@ export { type Losses, type Method, method, type Parts, type Scalars } from "./me
 export { methods } from "./methods/methods.ts";
 export * as options from "./methods/options.ts";
 export { type Backbone, type BackboneOptions, backbones, makeBackbone } from "./models/backbone.ts";
+export { Beit } from "./models/beit.ts";
+export { fitTables } from "./models/fit-tables.ts";
 export { ResNet } from "./models/resnet.ts";
+export { Swin } from "./models/swin.ts";
 export { ViT } from "./models/vit.ts";
 export { Attention } from "./nn/attention.ts";
 export { Conv2d } from "./nn/conv.ts";
