@@ -1,12 +1,12 @@
-// npm run golden -- [--backend wasm|reference] FILE...
+// npm run golden -- [--backend wasm|gpu|reference] FILE...
 // Compares this library with golden files of the official code: one line a file; exit code 1 if one fails or its kind is unknown.
 import { describe, runGolden } from "./golden/run.ts";
 
 const args = process.argv.slice(2);
 const flag = args.indexOf("--backend");
 const backend = flag >= 0 ? args.splice(flag, 2)[1] : "wasm";
-if (args.length === 0 || (backend !== "wasm" && backend !== "reference")) {
-  console.error("Usage: npm run golden -- [--backend wasm|reference] FILE...");
+if (args.length === 0 || (backend !== "wasm" && backend !== "gpu" && backend !== "reference")) {
+  console.error("Usage: npm run golden -- [--backend wasm|gpu|reference] FILE...");
   process.exit(2);
 }
 

@@ -22,7 +22,8 @@ export class GpuBackend implements Backend {
   #queue: Promise<unknown> = Promise.resolve();
   #broken: Error | undefined;
 
-  private constructor(open: OpenDevice) {
+  /** Takes over a device. */
+  constructor(open: OpenDevice) {
     this.#open = open;
     this.adapter = open.adapter;
     this.notes = open.notes;
@@ -33,9 +34,7 @@ export class GpuBackend implements Backend {
         this.#broken ??= new Error(`Cannot go on with the gpu backend: ${reason}`);
         reject(this.#broken);
       };
-      void open.device.lost.then(({ reason, message }) =>
-        fail(reason === "destroyed" ? "it has been closed" : `the GPU was lost (${message})`),
-      );
+      void open.device.lost.then(({ message }) => fail(`the GPU was lost (${message})`));
       open.device.addEventListener("uncapturederror", (event) => {
         event.preventDefault();
         fail((event as GPUUncapturedErrorEvent).error.message);
@@ -86,9 +85,8 @@ export class GpuBackend implements Backend {
 
   async close(): Promise<void> {
     await this.#queue;
-    if (this.#broken) return;
-    await this.#inTurn(() => this.#storage.detach());
-    this.#broken = new Error("Cannot use the gpu backend: it has been closed");
+    if (!this.#broken) await this.#inTurn(() => this.#storage.detach());
+    this.#broken ??= new Error("Cannot use the gpu backend: it has been closed");
     await this.#open.close();
   }
 }
