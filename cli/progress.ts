@@ -1,5 +1,6 @@
 // Follows a run on stderr: one live line on a terminal, plain lines elsewhere, JSON lines on stdout for machines.
 import type { RunEvent, StartEvent, StepEvent } from "../src/train/events.ts";
+import { profileLines } from "./profile.ts";
 import { colorful, colors, type Stream, type Terminal } from "./terminal.ts";
 
 /** Shows a run's events until it is closed. */
@@ -142,6 +143,8 @@ function describe(event: Exclude<RunEvent, StepEvent>): string[] {
       ];
     case "checkpoint":
       return []; // the run's end and `stopped` name the last one; the ones between are housekeeping
+    case "profile":
+      return profileLines(event, { bytes });
     default:
       return [event.message];
   }

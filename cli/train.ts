@@ -45,6 +45,7 @@ export default command({
     ...machineFlags,
     out: { group: "Output", type: "path", value: "folder", otherwise: "runs/<method>-<images>", help: "Folder of the run" },
     force: { group: "Output", type: "boolean", help: "Replace a run that is in that folder" },
+    profile: { group: "Output", type: "boolean", help: "Show where the time of a step goes, by op and by module" },
     json: { group: "Output", type: "boolean", help: "Print every event as a line of JSON" },
   },
   examples: ["autodidact train simclr photos/", "autodidact train dino photos/ --backbone vit-tiny-16 --epochs 100"],
@@ -62,7 +63,7 @@ export default command({
     const { train } = await import("../src/train/train.ts");
     const shown = progress(terminal, flags);
     try {
-      const result = await train(request, { run, force, settings, onEvent: shown.show, signal: terminal.stop });
+      const result = await train(request, { run, force, settings, profile: flags.profile, onEvent: shown.show, signal: terminal.stop });
       shown.close();
       showResult(result, { print, note, json });
     } catch (error) {

@@ -1,4 +1,5 @@
 // What the tape needs of a backend: somewhere to keep parameters and a way to run a finished trace.
+import type { Step } from "../tape/program.ts";
 import type { Parameter } from "../tape/tensor.ts";
 import type { Trace } from "../tape/trace.ts";
 
@@ -10,12 +11,29 @@ export interface Executable {
   readonly steps: number;
   /** Runs once. `inputs` in the trace's order; gives the outputs in the trace's order, as copies that stay valid. */
   run(inputs: readonly Float32Array[]): Promise<Float32Array[]>;
+  /** Runs once and tells when each step began and how long it took, with all threads meeting after every step. The bits are those of `run`. */
+  runTimed?(inputs: readonly Float32Array[]): Promise<TimedRun>;
   /** Frees the program's memory. */
   dispose(): void;
 }
 
+/** How long one step took. */
+export interface StepTime {
+  readonly step: Step;
+  /** Since the first step began. */
+  readonly beginMs: number;
+  readonly timeMs: number;
+}
+
+export interface TimedRun {
+  readonly outputs: Float32Array[];
+  readonly times: readonly StepTime[];
+}
+
 export interface Backend {
   readonly name: string;
+  /** GFLOP/s of the fastest kernel on small operands, all threads together: what a program's speed is measured against. */
+  peak?(): number;
   /** Lowers and plans a trace. Throws a RangeError, before anything runs, if it does not fit into memory. */
   load(trace: Trace): Executable;
   /** Numbers of a parameter as the last finished step left them. */

@@ -6,7 +6,7 @@ import type { Parameter } from "../tape/tensor.ts";
 import type { Trace } from "../tape/trace.ts";
 import type { Backend } from "./backend.ts";
 import { WasmExecutable } from "./wasm/executable.ts";
-import { type Build, type Kernels, loadKernels } from "./wasm/kernels.ts";
+import { type Build, type Kernels, loadKernels, speedOf } from "./wasm/kernels.ts";
 import { CONTROL, Memory } from "./wasm/memory.ts";
 import { Storage } from "./wasm/storage.ts";
 import { cores, type Report, startThread, type Thread } from "./workers.ts";
@@ -154,6 +154,10 @@ export class WasmBackend implements Backend {
   write(parameter: Parameter, data: Float32Array): Promise<void> {
     if (data.length !== parameter.size) throw new RangeError(`Cannot write ${data.length} numbers to a parameter of ${parameter.size}`);
     return this.#inTurn(async () => parameter.data.set(data));
+  }
+
+  peak(): number {
+    return this.threads * speedOf(this.#kernels.module);
   }
 
   describe(): Description {

@@ -1,4 +1,5 @@
 // What layers, models and heads have in common: named parameters, loading and saving, and the context of a trace.
+import { withScope } from "../tape/scope.ts";
 import { type Shape, sameShape, size } from "../tape/shape.ts";
 import { Parameter, type Tensor } from "../tape/tensor.ts";
 import type { Host } from "../tape/trace.ts";
@@ -49,6 +50,12 @@ export abstract class Module {
     for (const [name, value] of this.fields()) yield* named(value, prefix + name);
   }
 
+  /** This module and all within it with their names, each before its own parts. */
+  *namedModules(name = ""): Generator<[string, Module]> {
+    yield [name, this];
+    for (const [field, value] of this.fields()) yield* modulesIn(value, name ? `${name}.${field}` : field);
+  }
+
   /** Weights and buffers in field order. */
   parameters(): Parameter[] {
     return Array.from(this.namedParameters(), ([, parameter]) => parameter);
@@ -83,6 +90,23 @@ function* once(parameters: Iterable<[string, Parameter]>): Generator<[string, Pa
   for (const [name, parameter] of parameters) {
     if (!seen.has(parameter)) yield [name, parameter];
     seen.add(parameter);
+  }
+}
+
+function* modulesIn(value: unknown, name: string): Generator<[string, Module]> {
+  if (value instanceof Module) yield* value.namedModules(name);
+  else if (Array.isArray(value)) for (const [i, part] of value.entries()) yield* modulesIn(part, `${name}.${i}`);
+}
+
+/** Lets every module say its name while its `forward` is traced, so that a profile can tell where the time goes. */
+export function nameModules(parts: Parts): void {
+  for (const [key, part] of Object.entries(parts)) {
+    for (const [module, layer] of modulesIn(part, key) as Iterable<[string, Module & { forward?: (...args: unknown[]) => unknown }]>) {
+      const { forward } = layer;
+      if (!forward) continue;
+      const value = (...args: unknown[]) => withScope({ module }, () => forward.apply(layer, args));
+      Object.defineProperty(layer, "forward", { value }); // not enumerable: no field
+    }
   }
 }
 

@@ -1,4 +1,5 @@
 import { constant } from "./op.ts";
+import { withScope } from "./scope.ts";
 import { type Node, Parameter, Tensor } from "./tensor.ts";
 import { leaf } from "./trace.ts";
 
@@ -21,12 +22,14 @@ export function grad(loss: Tensor, wrt: readonly Tensor[]): (Tensor | undefined)
   for (const node of [...reach].sort((a, b) => b.id - a.id)) {
     const g = gradients.get(node);
     if (!g || node.op.name === "stopGradient" || node.inputs.length === 0) continue;
-    if (!node.op.vjp)
-      throw new TypeError(`Cannot differentiate through "${node.op.name}": it has no gradient; put stopGradient() before it`);
-    const parts = node.op.vjp(g, { inputs: node.inputs, outputs: outputs(node), attrs: node.attrs });
-    node.inputs.forEach((input, i) => {
-      const part = parts[i];
-      if (part && reach.has(input.node)) accumulate(input, part);
+    const { vjp } = node.op;
+    if (!vjp) throw new TypeError(`Cannot differentiate through "${node.op.name}": it has no gradient; put stopGradient() before it`);
+    withScope({ module: node.scope?.module ?? "", pass: "backward" }, () => {
+      const parts = vjp(g, { inputs: node.inputs, outputs: outputs(node), attrs: node.attrs });
+      node.inputs.forEach((input, i) => {
+        const part = parts[i];
+        if (part && reach.has(input.node)) accumulate(input, part);
+      });
     });
   }
   return targets.map((t) => gradients.get(t.node)?.[t.index]);

@@ -126,7 +126,14 @@ class Lowering {
   #copy(t: Tensor, view: View): View {
     const to = contiguous(this.#buffer({ kind: "arena", size: t.size }), t.shape);
     const { shape, views } = collapse(t.shape, [view, to]);
-    this.#draft.steps.push({ op: "copy", inputs: [views[0]], outputs: [{ ...views[1], shape }], attrs: {}, label: t.node.op.name });
+    this.#draft.steps.push({
+      op: "copy",
+      inputs: [views[0]],
+      outputs: [{ ...views[1], shape }],
+      attrs: {},
+      label: t.node.op.name,
+      scope: t.node.scope,
+    });
     this.#copies.set(key(t), to);
     return to;
   }
@@ -150,6 +157,7 @@ class Lowering {
         attrs: {},
         body,
         label: names(item.group),
+        scope: item.group.nodes[0].scope,
       });
     }
   }
@@ -161,7 +169,7 @@ class Lowering {
     const outputs = node.shapes.map((_, i) => this.#store(node, i));
     const epilogue = group && this.#chain(group, node);
     const label = group ? `${node.op.name} + ${names(group)}` : node.op.name;
-    this.#draft.steps.push({ op: node.op.name, inputs, outputs, attrs: node.attrs, epilogue, label });
+    this.#draft.steps.push({ op: node.op.name, inputs, outputs, attrs: node.attrs, epilogue, label, scope: node.scope });
   }
 
   /** Values that a group reads from outside, each once. */

@@ -1,5 +1,6 @@
 // Declaring operations. An op is a shape rule and a vector-Jacobian product (VJP) in terms of other ops; each backend has a
 // kernel under the same name. Elementwise ops need only their name and VJP.
+import { scope } from "./scope.ts";
 import { broadcast, type Shape, sameShape } from "./shape.ts";
 import { type Attributes, type Node, type Parameter, Tensor } from "./tensor.ts";
 
@@ -40,7 +41,7 @@ export function apply(name: string, inputs: readonly Tensor[], attrs: Attributes
     values.map((t) => t.shape),
     attrs,
   );
-  const node: Node = { id: nodes++, op, inputs: values, attrs, shapes };
+  const node: Node = { id: nodes++, op, inputs: values, attrs, shapes, scope: scope() };
   return shapes.map((shape, index) => new Tensor(node, index, shape));
 }
 

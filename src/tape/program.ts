@@ -1,4 +1,5 @@
 // What lowering makes of a trace, and what wasm and gpu take: a list of steps over views of buffers. Nothing here computes.
+import type { Scope } from "./scope.ts";
 import type { Shape } from "./shape.ts";
 import type { Attributes, Parameter } from "./tensor.ts";
 
@@ -63,6 +64,8 @@ export interface Step {
   readonly epilogue?: Elementwise;
   /** The ops that the step came from, for profiles and error messages. */
   readonly label: string;
+  /** Where it was traced, as far as that is one place. */
+  readonly scope?: Scope;
 }
 
 export interface Program {

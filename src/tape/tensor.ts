@@ -1,6 +1,7 @@
 // A Tensor is one output of a node of the tape. It holds no numbers: a backend computes them when the program runs.
 // Everything is float32; indices and labels are whole numbers stored as float32, exact up to 2^24.
 import type { Op } from "./op.ts";
+import type { Scope } from "./scope.ts";
 import { type Shape, size } from "./shape.ts";
 
 export type Attribute = number | string | boolean | readonly number[] | Float32Array | Parameter;
@@ -13,6 +14,8 @@ export interface Node {
   readonly inputs: readonly Tensor[];
   readonly attrs: Attributes;
   readonly shapes: readonly Shape[]; // one for each output
+  /** Where it was traced. */
+  readonly scope?: Scope;
 }
 
 /** A value on the tape. Operations are methods, declared in `ops/`. */
@@ -57,19 +60,29 @@ export class Parameter extends Tensor {
   readonly layout: Layout;
   /** False for buffers and frozen weights: `grad` and the optimiser leave them alone. */
   trainable: boolean;
-  /** The numbers, row-major in `shape`. A backend may replace this by a view of its own memory. */
-  data: Float32Array;
+  #data: Float32Array | undefined;
   /** The tape's reading of this parameter, set by the trace. */
   current: Tensor | undefined;
   static read: (parameter: Parameter) => Tensor;
 
-  constructor(shape: Shape, data: Float32Array, options: { trainable?: boolean; layout?: Layout } = {}) {
+  /** Without numbers, zeros are made when they are first asked for. */
+  constructor(shape: Shape, data?: Float32Array, options: { trainable?: boolean; layout?: Layout } = {}) {
     super(undefined, 0, shape);
-    if (data.length !== size(shape))
+    if (data && data.length !== size(shape))
       throw new RangeError(`Cannot make a parameter ${JSON.stringify(shape)} of ${data.length} numbers: expected ${size(shape)}`);
-    this.data = data;
+    this.#data = data;
     this.trainable = options.trainable ?? true;
     this.layout = options.layout ?? "plain";
+  }
+
+  /** The numbers, row-major in `shape`. A backend may replace them by a view of its own memory. */
+  get data(): Float32Array {
+    this.#data ??= new Float32Array(size(this.shape));
+    return this.#data;
+  }
+
+  set data(numbers: Float32Array) {
+    this.#data = numbers;
   }
 
   override get node(): Node {

@@ -1,6 +1,6 @@
 // compile(): runs a function once over symbolic tensors for each set of input shapes, and from then on runs the program
 // that the trace left behind.
-import type { Backend, Executable } from "../backend/backend.ts";
+import type { Backend, Executable, StepTime } from "../backend/backend.ts";
 import { apply1 } from "./op.ts";
 import { type Shape, ShapeError, sameShape, size } from "./shape.ts";
 import { Parameter, Tensor } from "./tensor.ts";
@@ -78,7 +78,7 @@ const shapeOf = (x: Host | number): Shape => (typeof x === "number" ? [] : x.sha
 
 interface Compiled {
   executable: Executable;
-  /** The traced function's result, whose tensors are filled from the outputs in order. */
+  /** The form of the traced function's result, whose tensors are filled from the outputs in order; it does not keep the tape. */
   result: unknown;
   outputs: Shape[];
 }
@@ -95,13 +95,16 @@ function build(f: (...args: never[]) => unknown, args: unknown[], backend: Backe
     });
     const result = f(...(symbolic as never[]));
     const outputs: Tensor[] = [];
-    mapLeaves(
+    const form = mapLeaves(
       result,
       (x) => x instanceof Tensor,
-      (t) => outputs.push(t.value),
+      (t) => {
+        outputs.push(t.value);
+        return new Tensor(undefined, 0, t.shape);
+      },
     );
     const executable = backend.load({ inputs, outputs, assigned: context.assigned });
-    return { executable, result, outputs: outputs.map((t) => t.shape) };
+    return { executable, result: form, outputs: outputs.map((t) => t.shape) };
   } finally {
     context = undefined;
   }
@@ -112,6 +115,8 @@ export interface CompiledFunction<A extends unknown[], R> {
   (...args: { [K in keyof A]: Argument<A[K]> }): Promise<Value<R>>;
   /** Traces and loads for arguments of these shapes without running; gives the program's memory and counts. */
   prepare(...args: { [K in keyof A]: Argument<A[K]> }): Promise<Executable>;
+  /** Runs as a call does, and tells how long each step of the program took. Throws a TypeError if the backend cannot tell. */
+  timed(...args: { [K in keyof A]: Argument<A[K]> }): Promise<{ value: Value<R>; times: readonly StepTime[] }>;
 }
 
 /**
@@ -132,19 +137,33 @@ export function compile<A extends unknown[], R>(f: (...args: A) => R, backend: B
     cache.set(key, compiled);
     return compiled;
   };
-  const call = async (...args: unknown[]) => {
-    const { executable, result, outputs } = await prepare(args);
+  const inputsOf = (args: unknown[]): Float32Array[] => {
     const inputs: Float32Array[] = [];
     mapLeaves(args, isHost, (x) => inputs.push(checked(x)));
-    const values = await executable.run(inputs);
-    let at = 0;
-    return mapLeaves(
-      result,
-      (x) => x instanceof Tensor,
-      () => ({ data: values[at], shape: outputs[at++] }),
-    );
+    return inputs;
   };
-  return Object.assign(call, { prepare: async (...args: unknown[]) => (await prepare(args)).executable }) as CompiledFunction<A, R>;
+  const call = async (...args: unknown[]) => {
+    const compiled = await prepare(args);
+    return filled(compiled, await compiled.executable.run(inputsOf(args)));
+  };
+  const timed = async (...args: unknown[]) => {
+    const compiled = await prepare(args);
+    const { executable } = compiled;
+    if (!executable.runTimed) throw new TypeError(`Cannot time a program on the ${(await backend).name} backend: it keeps no times`);
+    const { outputs, times } = await executable.runTimed(inputsOf(args));
+    return { value: filled(compiled, outputs), times };
+  };
+  return Object.assign(call, { timed, prepare: async (...args: unknown[]) => (await prepare(args)).executable }) as CompiledFunction<A, R>;
+}
+
+/** The traced function's result with numbers in place of tensors. */
+function filled({ result, outputs }: Compiled, values: readonly Float32Array[]): unknown {
+  let at = 0;
+  return mapLeaves(
+    result,
+    (x) => x instanceof Tensor,
+    () => ({ data: values[at], shape: outputs[at++] }),
+  );
 }
 
 function checked(x: Host | number): Float32Array {

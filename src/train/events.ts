@@ -1,5 +1,6 @@
 // What a run tells whoever watches it: the progress line of the command, a page, a test. Plain data, in the order of happening.
 import type { Health } from "./health.ts";
+import type { Profile } from "./profile.ts";
 
 /** One finished step. */
 export interface StepEvent {
@@ -67,19 +68,28 @@ export interface CheckpointEvent {
   readonly path: string;
 }
 
+/** Where the time of a step goes, once enough steps have been timed. */
+export interface ProfileEvent extends Profile {
+  readonly type: "profile";
+  /** The same in time, for chrome://tracing and ui.perfetto.dev. */
+  readonly trace: string;
+}
+
 /** Something that the user should know and that does not stop the run. */
 export interface NoteEvent {
   readonly type: "note" | "warning";
   readonly message: string;
 }
 
-export type RunEvent = StartEvent | StepEvent | HealthEvent | KnnEvent | CheckpointEvent | NoteEvent;
+export type RunEvent = StartEvent | StepEvent | HealthEvent | KnnEvent | CheckpointEvent | ProfileEvent | NoteEvent;
 
 /** How the caller of a run follows it and stops it. */
 export interface Watch {
   onEvent?(event: RunEvent): void;
   /** When it fires, the step at hand is finished, a checkpoint written, and the run returns with `stopped: true`. */
   signal?: AbortSignal;
+  /** Time some steps op by op and tell by a ProfileEvent. */
+  profile?: boolean;
 }
 
 export interface RunResult {

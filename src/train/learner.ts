@@ -3,7 +3,7 @@ import type { Backend } from "../backend/backend.ts";
 import { type Archive, CheckpointError, stateIn } from "../checkpoint/safetensors.ts";
 import { buildModel } from "../evaluate/encoder.ts";
 import type { Horizon } from "../methods/method.ts";
-import { loadState, namedParameters, official } from "../nn/module.ts";
+import { loadState, namedParameters, nameModules, official } from "../nn/module.ts";
 import { makeOptimizer } from "../nn/optim/optimizers.ts";
 import type { Schedule } from "../nn/optim/schedule.ts";
 import { recipeSchedules, rulesOf } from "../recipes/schedules.ts";
@@ -15,6 +15,7 @@ import type { Learner } from "./step.ts";
 /** Builds what a run trains, with fresh weights. */
 export function buildLearner(options: RunOptions): Learner {
   const { method, options: values, parts } = buildModel(options);
+  nameModules(parts);
   const optimizer = makeOptimizer(options.optimizer, namedParameters(parts), rulesOf(options.optimizer));
   return { method, options: values, parts, optimizer, clip: options.optimizer.gradientClip, accumulate: options.accumulate };
 }

@@ -12,6 +12,7 @@ import { plannedBytes } from "./memory.ts";
 import { Monitor } from "./monitor.ts";
 import type { RunOptions, RunSettings } from "./options.ts";
 import type { Pace } from "./pace.ts";
+import { Profiler } from "./profile.ts";
 import type { RunFolder } from "./run.ts";
 import { type Learner, notFinite, type StepNumbers, type TrainStep } from "./step.ts";
 
@@ -61,6 +62,7 @@ export class Loop {
   #savedAt = performance.now();
   #seconds: number[] = []; // of the last steps, waiting for images included
   #skipped = 0;
+  #profiler?: Profiler;
 
   constructor(parts: LoopParts) {
     this.#parts = parts;
@@ -72,6 +74,7 @@ export class Loop {
     this.#step = parts.done;
     this.#checkpoint = parts.checkpoint;
     this.#monitor = new Monitor(parts);
+    if (parts.watch.profile) this.#profiler = new Profiler(parts.backend.peak?.());
   }
 
   #tell(event: RunEvent): void {
@@ -101,6 +104,7 @@ export class Loop {
         await loader.close();
       }
     }
+    await this.#showProfile(); // of a run that ended before it was complete
     if (this.#checkpoint?.step !== this.#step) await this.#save();
     if (pace.finished) this.#knn = (await this.#monitor.finish(this.#step, this.#stepsPerEpoch)) ?? this.#knn;
     return this.#result();
@@ -135,7 +139,8 @@ export class Loop {
       const batch = (await loader.next()) as Batch; // shuffled loaders have no end
       this.#report(batch);
       const scalars = this.#scalars(pace.position);
-      await this.#oneStep(batch, scalars);
+      await this.#oneStep(batch, scalars, begun);
+      if (this.#profiler?.complete) await this.#showProfile();
       const now = performance.now();
       this.#seconds = [...this.#seconds, (now - begun) / 1000].slice(-SPEED_WINDOW);
       const rate = pace.advance((now - clock) / 1000);
@@ -151,11 +156,14 @@ export class Loop {
     return Object.fromEntries(Object.entries(this.#schedules).map(([name, schedule]) => [name, schedule(position)]));
   }
 
-  async #oneStep(batch: Batch, scalars: Readonly<Record<string, number>>): Promise<void> {
+  async #oneStep(batch: Batch, scalars: Readonly<Record<string, number>>, asked: number): Promise<void> {
     const { step, learner } = this.#parts;
     const at = { seed: this.#options.seed, step: this.#step, epoch: batch.epoch };
     const before = this.#numbers;
-    this.#numbers = await step.run(cut(batch.views, learner.accumulate), scalars, at);
+    const views = cut(batch.views, learner.accumulate);
+    if (this.#profiler?.wants) this.#numbers = await this.#profiler.time(asked, () => step.runTimed(views, scalars, at));
+    else this.#numbers = await step.run(views, scalars, at);
+    this.#profiler?.count();
     this.#step++;
     const wrong = notFinite(this.#numbers, before, this.#step);
     if (!wrong) return;
@@ -164,6 +172,15 @@ export class Loop {
       `${wrong}; ${kept}`,
       "a lower learning rate (--lr) or more warm-up (--set schedule.warmupEpochs=N) often helps",
     );
+  }
+
+  /** Tells what the profiler found, once. */
+  async #showProfile(): Promise<void> {
+    const profile = this.#profiler?.profile();
+    if (!profile) return;
+    const trace = (await this.#profiler?.write(this.#parts.folder.path)) as string;
+    this.#profiler = undefined;
+    this.#tell({ type: "profile", ...profile, trace });
   }
 
   /** Names the first unreadable pictures and counts the others. */

@@ -9,6 +9,7 @@ import { type CheckpointFile, checkpointFolder, checkpointPath, checkpointsIn, n
 import type { Host } from "../tape/trace.ts";
 import { type Lock, LockedError, lockName, takeLock } from "./lock.ts";
 import type { RunOptions, RunSettings } from "./options.ts";
+import { traceName } from "./profile.ts";
 
 /** What `run.json` holds. */
 export interface RunRecord {
@@ -61,7 +62,7 @@ export class RunFolder {
     try {
       await mkdir(path, { recursive: true });
       lock = await takeLock(path);
-      for (const name of isRun ? ["run.json", "metrics.jsonl", "report.html", "checkpoints"] : []) {
+      for (const name of isRun ? ["run.json", "metrics.jsonl", "report.html", traceName, "checkpoints"] : []) {
         await rm(join(path, name), { recursive: true, force: true });
       }
       await mkdir(checkpointFolder(path), { recursive: true });

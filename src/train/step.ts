@@ -1,5 +1,5 @@
 // One training step as one program: loss, gradients, optimiser, what follows the weights. It knows no method, backbone or device.
-import type { Backend, Executable } from "../backend/backend.ts";
+import type { Backend, Executable, StepTime } from "../backend/backend.ts";
 import type { Losses, Method, Parts } from "../methods/method.ts";
 import type { OptionTable, OptionValues } from "../methods/options.ts";
 import { withContext } from "../nn/module.ts";
@@ -7,6 +7,7 @@ import { Accumulator } from "../nn/optim/accumulate.ts";
 import { clipEach, clipGlobal } from "../nn/optim/clip.ts";
 import { norm, type Optimizer } from "../nn/optim/optimizer.ts";
 import { grad } from "../tape/grad.ts";
+import { withScope } from "../tape/scope.ts";
 import type { Parameter, Tensor } from "../tape/tensor.ts";
 import { type CompiledFunction, compile, type Host, item } from "../tape/trace.ts";
 
@@ -47,6 +48,13 @@ type Step = CompiledFunction<
 >;
 type Arguments = Parameters<Step>;
 
+/** A program's run in time. */
+export interface TimedProgram {
+  /** As `performance.now()` counts. */
+  readonly begunMs: number;
+  readonly steps: readonly StepTime[];
+}
+
 /** Compiles the step of a learner and runs it. */
 export class TrainStep {
   readonly #learner: Learner;
@@ -80,7 +88,32 @@ export class TrainStep {
   }
 
   /** Runs one step on as many micro-batches as the learner accumulates: views[micro][view] is [b, h, w, 3]. */
-  async run(batches: Host[][], scalars: Readonly<Record<string, number>>, at: Position): Promise<StepNumbers> {
+  run(batches: Host[][], scalars: Readonly<Record<string, number>>, at: Position): Promise<StepNumbers> {
+    return this.#run(batches, scalars, at, (step, args) => step(...args));
+  }
+
+  /** As `run`, and tells how long each step of each program took, a list a micro-batch. */
+  async runTimed(
+    batches: Host[][],
+    scalars: Readonly<Record<string, number>>,
+    at: Position,
+  ): Promise<{ numbers: StepNumbers; times: TimedProgram[] }> {
+    const times: TimedProgram[] = [];
+    const numbers = await this.#run(batches, scalars, at, async (step, args) => {
+      const begunMs = performance.now();
+      const timed = await step.timed(...args);
+      times.push({ begunMs, steps: timed.times });
+      return timed.value;
+    });
+    return { numbers, times };
+  }
+
+  async #run(
+    batches: Host[][],
+    scalars: Readonly<Record<string, number>>,
+    at: Position,
+    call: (step: Step, args: Arguments) => ReturnType<Step>,
+  ): Promise<StepNumbers> {
     const { accumulate } = this.#learner;
     if (batches.length !== accumulate) throw new RangeError(`Cannot step on ${batches.length} micro-batches: expected ${accumulate}`);
     const results: Awaited<ReturnType<Step>>[] = [];
@@ -88,12 +121,12 @@ export class TrainStep {
       const args = this.#arguments(views, scalars, at, micro);
       const last = micro === accumulate - 1;
       if (!last) {
-        results.push(await this.#gather(...args));
+        results.push(await call(this.#gather, args));
         continue;
       }
       const update = await this.#updating(at.epoch);
       update.executables.add(await update.step.prepare(...args));
-      results.push(await update.step(...args));
+      results.push(await call(update.step, args));
     }
     return this.#numbers(results, at.epoch);
   }
@@ -148,14 +181,16 @@ export class TrainStep {
   #traceUpdate(views: readonly Tensor[], scalars: Record<string, Tensor>, trained: readonly boolean[]) {
     const { method, parts, options, optimizer, clip } = this.#learner;
     const { shown, gradients } = this.#loss(views, scalars);
-    const whole = this.#accumulator?.take(gradients) ?? gradients;
-    const clipped = !clip ? whole : clip.of === "each" ? clipEach(whole, clip.norm) : clipGlobal(whole, clip.norm);
-    optimizer.update(
-      clipped.map((g, i) => (trained[i] ? g : undefined)),
-      scalars,
-    );
-    method.update?.(parts, scalars, options);
-    return { shown, norms: whole.map((g, i) => (g && trained[i] ? norm(g) : undefined)) };
+    return withScope({ module: "", pass: "update" }, () => {
+      const whole = this.#accumulator?.take(gradients) ?? gradients;
+      const clipped = !clip ? whole : clip.of === "each" ? clipEach(whole, clip.norm) : clipGlobal(whole, clip.norm);
+      optimizer.update(
+        clipped.map((g, i) => (trained[i] ? g : undefined)),
+        scalars,
+      );
+      method.update?.(parts, scalars, options);
+      return { shown, norms: whole.map((g, i) => (g && trained[i] ? norm(g) : undefined)) };
+    });
   }
 }
 

@@ -322,9 +322,10 @@ wasm("a profile names every step and its time", async () => {
   const program = (await step.prepare(x)) as WasmExecutable;
   const times = await program.profile([x.data]);
   assert.equal(
-    times.map(({ op }) => op),
+    times.map(({ step }) => step.op),
     ["elementwise", "sum"],
   );
+  assert.equal((await step.timed(x)).value.data, (await step(x)).data);
   assert.ok(times.every(({ timeMs }) => timeMs >= 0 && timeMs < 1000));
 });
 

@@ -1,7 +1,7 @@
 // A program on the wasm backend: where its buffers are, its command stream, and one run of it.
 import type { Buffer, Program } from "../../tape/program.ts";
-import { type Shape, size } from "../../tape/shape.ts";
-import type { Executable } from "../backend.ts";
+import { size } from "../../tape/shape.ts";
+import type { Executable, StepTime, TimedRun } from "../backend.ts";
 import { Emitter, type Stream } from "./emitter.ts";
 import { encoders } from "./encoders.ts";
 import type { Memory } from "./memory.ts";
@@ -11,15 +11,6 @@ import type { Storage } from "./storage.ts";
 type Walk = (stream: number) => Promise<void>;
 /** Runs something when its turn has come. */
 export type InTurn = <T>(work: (walk: Walk) => Promise<T>) => Promise<T>;
-
-/** How long one step took. */
-export interface StepTime {
-  readonly op: string;
-  readonly label: string;
-  /** Of the step's first output. */
-  readonly shape: Shape;
-  readonly timeMs: number;
-}
 
 const ALIGN = 64;
 const NOWHERE = 2 ** 40; // an address behind all memory
@@ -137,14 +128,22 @@ export class WasmExecutable implements Executable {
   run(inputs: readonly Float32Array[]): Promise<Float32Array[]> {
     return this.#turn(inputs, async (walk, stream, arena) => {
       await walk(stream);
-      return this.#program.outputs.map(
-        ({ buffer, offset, shape }) => new Float32Array(this.#memory.floats(this.#address(buffer, arena) + 4 * offset, size(shape))),
-      );
+      return this.#outputs(arena);
     });
   }
 
-  /** Runs once with all threads meeting after every step, and tells how long each took. Parameters change as in any run. */
-  profile(inputs: readonly Float32Array[]): Promise<StepTime[]> {
+  #outputs(arena: number): Float32Array[] {
+    return this.#program.outputs.map(
+      ({ buffer, offset, shape }) => new Float32Array(this.#memory.floats(this.#address(buffer, arena) + 4 * offset, size(shape))),
+    );
+  }
+
+  /** Runs once and tells how long each step took. */
+  async profile(inputs: readonly Float32Array[]): Promise<readonly StepTime[]> {
+    return (await this.runTimed(inputs)).times;
+  }
+
+  runTimed(inputs: readonly Float32Array[]): Promise<TimedRun> {
     return this.#turn(inputs, async (walk, _, arena) => {
       const { steps } = this.#program;
       const marks = this.#memory.allocate(8 * (steps.length + 1));
@@ -154,7 +153,10 @@ export class WasmExecutable implements Executable {
         this.#memory.words(stream, words.length).set(words);
         await walk(stream);
         const times = new Float64Array(this.#memory.words(marks, 2).buffer, marks, steps.length + 1);
-        return steps.map(({ op, label, outputs }, i) => ({ op, label, shape: outputs[0]?.shape ?? [], timeMs: times[i + 1] - times[i] }));
+        return {
+          outputs: this.#outputs(arena),
+          times: steps.map((step, i) => ({ step, beginMs: times[i] - times[0], timeMs: times[i + 1] - times[i] })),
+        };
       } finally {
         this.#memory.release(stream);
         this.#memory.release(marks);

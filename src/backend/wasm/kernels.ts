@@ -76,6 +76,9 @@ function race(modules: readonly WebAssembly.Module[]): number[] {
   return best.map((ms) => (2 * SIDE ** 3) / ms / 1e6);
 }
 
+/** GFLOP/s of a small product on this thread. */
+export const speedOf = (module: WebAssembly.Module): number => race([module])[0];
+
 /** The kernels of a build, in the engine's present mode if they prove right in it. */
 async function load(build: Build, why: string): Promise<Kernels> {
   const module = await compiled(build);
