@@ -1,0 +1,96 @@
+// Convolution and its gradients: gpu/conv.ts. A 1 x 1 convolution that skips nothing is a product as it stands.
+import * as kernels from "../../../gpu/conv.ts";
+import { matmulOperands } from "../../../gpu/matmul.ts";
+import type { View } from "../../tape/program.ts";
+import { type Shape, size } from "../../tape/shape.ts";
+import type { Attributes } from "../../tape/tensor.ts";
+import type { Emitter, Encode } from "./emitter.ts";
+import { endingOf } from "./encode-elementwise.ts";
+import { emitProduct } from "./encode-matmul.ts";
+import { emitReduce } from "./encode-reduce.ts";
+
+interface Geometry {
+  readonly groups: number;
+  /** Places of the images, and of the result. */
+  readonly from: number;
+  readonly to: number;
+  /** Elements of a weight's row: kh kw c / groups. */
+  readonly taps: number;
+  readonly params: Record<string, number>;
+  /** 1 x 1, without stride or padding. */
+  readonly plain: boolean;
+}
+
+/** Images [n, h, w, c], weight [o, kh, kw, c / groups], result [n, oh, ow, o]. */
+function geometry([n, h, w, c]: Shape, [o, kh, kw, inputs]: Shape, [, oh, ow]: Shape, attrs: Attributes): Geometry {
+  const { stride, padding, dilation, groups } = attrs as Record<string, number>;
+  const params = { h, w, c, oh, ow, o, kh, kw, stride, padding, dilation, inputs, outputs: o / groups };
+  const plain = kh === 1 && kw === 1 && stride === 1 && padding === 0;
+  return { groups, from: n * h * w, to: n * oh * ow, taps: kh * kw * inputs, params, plain };
+}
+
+/** Steps of the operands of a product that is not batched. */
+const steps = (a_row: number, a_k: number, b_k: number, b_column: number) => ({
+  ...{ a_row, a_k, b_k, b_column },
+  ...{ batch_inner: 1, a_outer: 0, a_inner: 0, b_outer: 0, b_inner: 0 },
+});
+
+const conv2d: Encode = (step, out) => {
+  const [x, w] = step.inputs;
+  const { groups, to, taps, params, plain } = geometry(x.shape, w.shape, step.outputs[0].shape, step.attrs);
+  const sizes = { batch: 1, m: to, n: params.o, k: taps };
+  if (groups > 1) {
+    const end = endingOf(step);
+    const total = to * params.o;
+    const own = { ...params, n: params.o, size: total, ...end.params };
+    out.dispatch(kernels.groupedForward(step.epilogue), [x, w, ...end.views], own, Math.ceil(total / 64));
+  } else if (plain) emitProduct(out, step, matmulOperands("k", "k"), [x, w], sizes, steps(taps, 1, 1, taps));
+  else emitProduct(out, step, kernels.forward, [x, w], sizes, params);
+};
+
+const conv2dInputGrad: Encode = (step, out) => {
+  const [g, w] = step.inputs;
+  const [dx] = step.outputs;
+  const { groups, from, params, plain } = geometry(dx.shape, w.shape, g.shape, step.attrs);
+  const { o, c, kh, kw } = params;
+  const sizes = { batch: 1, m: from, n: c, k: kh * kw * o };
+  if (groups > 1) {
+    const end = endingOf(step);
+    const total = from * c;
+    const own = { ...params, n: c, size: total, ...end.params };
+    out.dispatch(kernels.groupedInputGrad(step.epilogue), [g, w, ...end.views], own, Math.ceil(total / 64));
+  } else if (plain) emitProduct(out, step, matmulOperands("k", "column"), [g, w], sizes, steps(o, 1, c, 1));
+  else emitProduct(out, step, kernels.inputGrad, [g, w], sizes, params);
+};
+
+const conv2dWeightGrad: Encode = (step, out) => {
+  const [x, g] = step.inputs;
+  const [dw] = step.outputs;
+  const { groups, to, taps, params, plain } = geometry(x.shape, dw.shape, g.shape, step.attrs);
+  const sizes = { batch: 1, m: params.o, n: taps, k: to };
+  if (groups > 1) groupedWeightGrad(out, x, g, dw, { places: to, params });
+  else if (plain) emitProduct(out, step, matmulOperands("row", "column"), [g, x], sizes, steps(1, params.o, params.c, 1));
+  else emitProduct(out, step, kernels.weightGrad, [x, g], sizes, params);
+};
+
+/** Threads that keep a GPU busy, and the fewest places that are worth a part of their own. */
+const BUSY = 2 ** 14;
+const LEAST_PLACES = 64;
+
+function groupedWeightGrad(
+  out: Emitter,
+  x: View,
+  g: View,
+  dw: View,
+  { places, params }: { places: number; params: Record<string, number> },
+) {
+  const total = size(dw.shape);
+  const part = Math.max(LEAST_PLACES, Math.ceil((places * total) / BUSY));
+  const parts = Math.ceil(places / part);
+  const target = parts === 1 ? dw : out.temporary([parts, total]);
+  const own = { ...params, size: total, places, part, parts };
+  out.dispatch(kernels.groupedWeightGrad, [x, g, target], own, Math.ceil((total * parts) / 64));
+  if (parts > 1) emitReduce(out, "sum", target, dw, [1, parts, total]);
+}
+
+export const convEncoders: Record<string, Encode> = { conv2d, conv2dInputGrad, conv2dWeightGrad };
