@@ -7,8 +7,12 @@ import type { Trace } from "../tape/trace.ts";
 export interface Executable {
   /** Bytes of intermediate values that the plan needs at its peak. */
   readonly arenaBytes: number;
+  /** Whether these lie in a device's own memory, not in the machine's. */
+  readonly onDevice?: boolean;
   /** Steps of the program after lowering. */
   readonly steps: number;
+  /** Does ahead what the first run would: compiles kernels, takes memory. Rejects with a RangeError where there is too little. */
+  prepare?(): Promise<void>;
   /** Runs once. `inputs` in the trace's order; gives the outputs in the trace's order, as copies that stay valid. */
   run(inputs: readonly Float32Array[]): Promise<Float32Array[]>;
   /** Runs once and tells when each step began and how long it took, with all threads meeting after every step. The bits are those of `run`. */

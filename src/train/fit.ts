@@ -13,6 +13,9 @@ class MemoryError extends RangeError {
   override name = "MemoryError";
 }
 
+const asMemoryError = (error: unknown) =>
+  error instanceof RangeError && !(error instanceof ShapeError) ? new MemoryError(error.message) : error;
+
 /** A backend whose refusals to load can be told from a method's or a layer's. */
 const telling = (backend: Backend): Backend => ({
   name: backend.name,
@@ -20,7 +23,7 @@ const telling = (backend: Backend): Backend => ({
     try {
       return backend.load(trace);
     } catch (error) {
-      throw error instanceof RangeError && !(error instanceof ShapeError) ? new MemoryError(error.message) : error;
+      throw asMemoryError(error);
     }
   },
   read: (parameter) => backend.read(parameter),
@@ -53,7 +56,13 @@ async function load(step: TrainStep, learner: Learner, options: RunOptions): Pro
   const at = { seed: options.seed, step: 0, epoch: 0 };
   const views = shapes(learner, options).map((shape) => ({ data: new Float32Array(), shape })); // a plan needs no numbers
   const executables = await step.prepare(views, scalarsAtStart(learner, options), at);
-  const bytes = process.memoryUsage.rss() + Math.max(...executables.map(({ arenaBytes }) => arenaBytes));
+  for (const executable of executables) {
+    await executable.prepare?.().catch((error) => {
+      throw asMemoryError(error);
+    });
+  }
+  const values = executables.map(({ arenaBytes, onDevice }) => (onDevice ? 0 : arenaBytes));
+  const bytes = process.memoryUsage.rss() + Math.max(...values);
   const machine = Math.min(totalmem(), process.constrainedMemory?.() || Number.POSITIVE_INFINITY);
   if (bytes <= machine) return executables;
   for (const executable of executables) executable.dispose();

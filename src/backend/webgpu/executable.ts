@@ -3,11 +3,12 @@ import { writes } from "../../tape/assign.ts";
 import type { Buffer, Program } from "../../tape/program.ts";
 import { size } from "../../tape/shape.ts";
 import type { Parameter } from "../../tape/tensor.ts";
-import type { Executable } from "../backend.ts";
+import type { Executable, TimedRun } from "../backend.ts";
 import { usage } from "./device.ts";
 import { type Dispatch, Emitter, type Place, type Window } from "./emitter.ts";
 import { encoders } from "./encoders.ts";
 import type { Pipelines } from "./pipelines.ts";
+import { Stopwatch } from "./stopwatch.ts";
 import { mapped, type Storage } from "./storage.ts";
 
 /** Runs something when its turn has come. */
@@ -24,6 +25,7 @@ interface Bound {
 
 export class GpuExecutable implements Executable {
   readonly arenaBytes: number;
+  readonly onDevice = true;
   readonly steps: number;
   readonly dispatches: readonly Dispatch[];
   readonly #program: Program;
@@ -145,21 +147,52 @@ export class GpuExecutable implements Executable {
   }
 
   run(inputs: readonly Float32Array[]): Promise<Float32Array[]> {
-    return this.#inTurn(async () => {
-      if (this.#disposed) throw new Error("Cannot run a program that has been disposed of");
-      const pipelines = await this.#compiled;
-      const { arena, groups } = await this.#bind();
-      this.#fill(inputs);
+    return this.#turn(inputs, ({ arena, groups }, pipelines) => {
       const encoder = this.#device.createCommandEncoder();
       const pass = encoder.beginComputePass();
-      for (const [i, { grid }] of this.dispatches.entries()) {
-        pass.setPipeline(pipelines[i]);
-        pass.setBindGroup(0, groups[i]);
-        pass.dispatchWorkgroups(grid[0], grid[1]);
-      }
+      for (let i = 0; i < groups.length; i++) this.#dispatch(pass, i, pipelines[i], groups[i]);
       pass.end();
       return this.#finish(encoder, arena);
     });
+  }
+
+  /** Runs once with a pass for each step, and tells when each began and how long it took. Throws where the GPU keeps no time. */
+  runTimed(inputs: readonly Float32Array[]): Promise<TimedRun> {
+    if (!this.#device.features.has("timestamp-query")) throw new TypeError("Cannot time a program on this GPU: it keeps no times");
+    const { steps } = this.#program;
+    return this.#turn(inputs, async ({ arena, groups }, pipelines) => {
+      const watch = new Stopwatch(this.#device, steps.length);
+      const encoder = this.#device.createCommandEncoder();
+      let at = 0;
+      for (const [i, step] of steps.entries()) {
+        const pass = encoder.beginComputePass(watch.pass(i));
+        for (; this.dispatches[at]?.step === step; at++) this.#dispatch(pass, at, pipelines[at], groups[at]);
+        pass.end();
+      }
+      watch.collect(encoder);
+      const outputs = await this.#finish(encoder, arena);
+      const times = await watch.read();
+      watch.free();
+      return { outputs, times: steps.map((step, i) => ({ step, ...times[i] })) };
+    });
+  }
+
+  /** Takes the program's turn: `work` runs with inputs and memory in place. */
+  #turn<T>(inputs: readonly Float32Array[], work: (bound: Bound, pipelines: readonly GPUComputePipeline[]) => Promise<T>): Promise<T> {
+    return this.#inTurn(async () => {
+      if (this.#disposed) throw new Error("Cannot run a program that has been disposed of");
+      const pipelines = await this.#compiled;
+      const bound = await this.#bind();
+      this.#fill(inputs);
+      return work(bound, pipelines);
+    });
+  }
+
+  #dispatch(pass: GPUComputePassEncoder, i: number, pipeline: GPUComputePipeline, group: GPUBindGroup): void {
+    const [columns, rows] = this.dispatches[i].grid;
+    pass.setPipeline(pipeline);
+    pass.setBindGroup(0, group);
+    pass.dispatchWorkgroups(columns, rows);
   }
 
   /** Submits what has been recorded and reads the outputs. */

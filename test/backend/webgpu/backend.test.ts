@@ -173,6 +173,19 @@ check("a closed backend refuses, with the reason", async () => {
   assert.match((await failure(step(1))).message, /has been closed/);
 });
 
+check("a timed run gives the same bits and a time for every step, in order", async () => {
+  const step = compile((x: Tensor) => x.reshape([40, 70]).softmax().sum(0).exp(), gpu);
+  const x = numbers(2800);
+  const { value, times } = await step.timed(x);
+  assert.equal(value, await step(x));
+  assert.equal(
+    times.map(({ step: { op } }) => op),
+    ["softmax", "sum", "elementwise"],
+  );
+  for (const [i, { beginMs, timeMs }] of times.entries())
+    assert.ok(timeMs >= 0 && timeMs < 10_000 && beginMs >= (times[i - 1]?.beginMs ?? 0));
+});
+
 check("many devices may come and go", async () => {
   for (let i = 0; i < 4; i++) await (await openDevice({ software: true })).close();
 });
