@@ -1,25 +1,187 @@
-// Where official checkpoints keep the network that one wants: in front of its names stands one of these.
+// What official repositories call things: which method wrote a checkpoint, where in it the network stands that is evaluated, and
+// how its names become those of this library. Names are those of `Checkpoint.tensors`.
+import type { Shape } from "../tape/shape.ts";
+import { gather, rowMajor, type StoredTensor } from "./stored.ts";
 
-/** Prefixes in order of preference: a teacher before its student. */
-const prefixes = [
-  "", // released backbones
-  "teacher.backbone.", // DINO, training file
-  "backbone.",
-  "module.backbone.", // Barlow Twins, VICReg; DINO's student
-  "student.module.backbone.",
-  "encoder.",
-  "encoder_q.",
-  "module.encoder_q.", // MoCo v1, v2
-  "module.base_encoder.", // MoCo v3
+export type Tensors = ReadonlyMap<string, StoredTensor>;
+
+/** What stands in front of the network's names, in order of preference: a teacher before its student, a query before its key. */
+const places: readonly string[] = [
+  "teacher/module.backbone.", // DINO with batch norm
+  "teacher/backbone.", // DINO
+  "teacher/module.", // EsViT's CvT
+  "teacher/", // EsViT
+  "teacher.backbone.",
+  "target_encoder/module.", // I-JEPA
+  "target_encoder/",
+  "encoder_q.0.", // DenseCL, mmselfsup
+  "encoder_q.", // MoCo
+  "base_encoder.", // MoCo v3
+  "online_net.0.", // OpenSelfSup's BYOL
+  "module.backbone.", // Barlow Twins, VICReg, DirectCLR
+  "backbone.", // mmselfsup, SCAN, A2MIM
+  "feature_extractor.", // OBoW
   "module.encoder.", // SimSiam, PixPro
+  "encoder.", // SimMIM, CAE
+  "base_model/", // SimCLR
   "module.", // SwAV
-  "model.", // MAE
-  "state_dict.",
-  "state_dict.module.encoder_q.",
-] as const;
+  "state_dict/",
+  "model_state/", // SlowFast's MaskFeat
+  "model/", // MAE, XCiT
+  "network/",
+  "net/",
+  "student/module.backbone.",
+  "student/module.",
+  "student.module.backbone.",
+];
 
-/** The first known prefix under which a checkpoint has every one of these names. */
-export function findPrefix(names: Iterable<string>, checkpoint: ReadonlyMap<string, unknown>): string | undefined {
-  const wanted = [...names].filter((name) => !name.endsWith("num_batches_tracked"));
-  return prefixes.find((prefix) => wanted.every((name) => checkpoint.has(prefix + name)));
+const endsWithPlace = (prefix: string, place: string): boolean =>
+  prefix.endsWith(place) && (prefix.length === place.length || /[./]$/.test(prefix.slice(0, -place.length)));
+
+/** How far down the list of known places a prefix stands. Names without one are a released backbone's, and first. */
+export function placeRank(prefix: string): number {
+  if (prefix === "") return -1;
+  const rank = places.findIndex((place) => endsWithPlace(prefix, place));
+  return rank < 0 ? places.length : rank;
+}
+
+interface Origin {
+  /** What wrote it. */
+  method: string;
+  /** Names that it has, all of them. */
+  has: readonly RegExp[];
+  lacks?: RegExp;
+}
+
+/** Telling names, the most telling first. */
+const origins: readonly Origin[] = [
+  { method: "EsViT", has: [/(^|[./])head_dense\.|dino_loss\/center_grid$/] },
+  { method: "DINOv2", has: [/(^|[./])(dino_head\.|register_tokens$)/] },
+  { method: "DINO", has: [/(^|[./])(dino_loss\/center|head\.last_layer\.weight_[gv])$/] },
+  { method: "I-JEPA", has: [/(^|[./])predictor_blocks\./, /(^|[./])predictor_pos_embed$/] },
+  { method: "CAE", has: [/(^|[./])(pretext_neck|neck\.regressors)\./] },
+  { method: "MoCo v3", has: [/(^|[./])base_encoder\./, /(^|[./])momentum_encoder\./] },
+  { method: "DenseCL", has: [/(^|[./])queue2$/] },
+  { method: "PixPro", has: [/(^|[./])encoder_k\./, /(^|[./])(projector_k|value_transform)\./] },
+  { method: "MoCo v2", has: [/(^|[./])encoder_q\.(fc|1\.mlp)\.2\.weight$/] },
+  { method: "MoCo v1", has: [/(^|[./])encoder_q\./, /(^|[./])queue$/] },
+  { method: "MAE", has: [/(^|[./])decoder_blocks\.0\./, /(^|[./])mask_token$/] },
+  { method: "SimMIM", has: [/(^|[./])encoder\.mask_token$/, /(^|[./])decoder\.0\.weight$/] },
+  { method: "MaskFeat", has: [/(^|[./])(hog_layer|pred_head)\./] },
+  { method: "A2MIM", has: [/(^|[./])neck\.decoder_pred\.0\./] },
+  { method: "OBoW", has: [/(^|[./])bow_extractor\./] },
+  { method: "instance discrimination (NPID)", has: [/^lemniscate/] },
+  { method: "DeepCluster v2 or SeLa v2", has: [/(^|[./])prototypes\.prototypes0\./] },
+  { method: "SwAV", has: [/(^|[./])prototypes\.weight$/] },
+  { method: "DeepCluster", has: [/(^|[./])top_layer\./, /(^|[./])features\./] },
+  { method: "BYOL", has: [/(^|[./])(target_net|target_network)\./] },
+  { method: "SimSiam", has: [/(^|[./])encoder\.fc\.\d/, /(^|[./])predictor\./] },
+  { method: "Barlow Twins", has: [/(^|[./])projector\./, /(^|[./])bn\.running_mean$/] },
+  { method: "VICReg", has: [/(^|[./])projector\./, /(^|[./])backbone\./] },
+  { method: "SimCLR", has: [/^(head_contrastive|base_model)\//] },
+  { method: "SimCLR (SCAN)", has: [/(^|[./])contrastive_head\./] },
+  { method: "rotation or ODC", has: [/(^|[./])head\.fc_cls\./] },
+  { method: "detectron2", has: [/(^|[./])stem\.conv1\.norm\.weight$/] },
+  { method: "supervised", has: [/(^|[./])(fc|head|linear)\.weight$/], lacks: /(^|[./])(fc|head)\.0\./ },
+];
+
+/** No checkpoint has more names that tell something. */
+const telling = 20_000;
+
+/** Which method wrote a checkpoint, by names that only it has; undefined for a bare backbone. */
+export function methodOf(names: Iterable<string>): string | undefined {
+  const list = [...names].slice(0, telling);
+  const some = (pattern: RegExp) => list.some((name) => pattern.test(name));
+  return origins.find(({ has, lacks }) => has.every(some) && !(lacks && some(lacks)))?.method;
+}
+
+type Rule = readonly [from: RegExp, to: string | ((...matched: string[]) => string)];
+
+interface Scheme {
+  /** Whose names they are. */
+  readonly name: string;
+  /** A name that shows it. */
+  readonly shows: RegExp;
+  /** From their names to ours, in this order, each applied to what the one before gave. */
+  readonly rules: readonly Rule[];
+  /** Kernels that have their output last, as TensorFlow keeps them. */
+  readonly outputLast?: RegExp;
+}
+
+const schemes: readonly Scheme[] = [
+  {
+    name: "mmselfsup",
+    shows: /patch_embed\.projection\.weight$/,
+    rules: [
+      [/patch_embed\.projection\./, "patch_embed.proj."],
+      [/(^|[./])layers\.(\d+)\.(?=(ln\d|attn|ffn)\.)/, "$1blocks.$2."],
+      [/(blocks\.\d+\.)ln([12])\./, "$1norm$2."],
+      [/ffn\.layers\.0\.0\./, "mlp.fc1."],
+      [/ffn\.layers\.1\./, "mlp.fc2."],
+      [/(^|[./])ln1\.(?=(weight|bias)$)/, "$1norm."],
+    ],
+  },
+  {
+    name: "timm",
+    shows: /(^|[./])layers\.3\.downsample\.reduction\.weight$/, // merges patches before a stage, where Swin's authors do after the one before
+    rules: [[/(^|[./])layers\.(\d)\.downsample\./, (_, before, i) => `${before}layers.${Number(i) - 1}.downsample.`]],
+  },
+  {
+    name: "detectron2",
+    shows: /(^|[./])stem\.conv1\.norm\.weight$/,
+    rules: [
+      [/(^|[./])stem\./, "$1"],
+      [/(^|[./])res([2-5])\./, (_, before, i) => `${before}layer${Number(i) - 1}.`],
+      [/conv([123])\.norm\./, "bn$1."],
+      [/shortcut\.norm\./, "downsample.1."],
+      [/shortcut\./, "downsample.0."],
+    ],
+  },
+  {
+    name: "TensorFlow",
+    shows: /(^|\/)base_model\/conv2d\/kernel$/,
+    rules: [
+      [/\/kernel$/, ".weight"],
+      [/\/gamma$/, ".weight"],
+      [/\/beta$/, ".bias"],
+      [/\/moving_mean$/, ".running_mean"],
+      [/\/moving_variance$/, ".running_var"],
+    ],
+    outputLast: /\/kernel$/,
+  },
+];
+
+/** A file's tensors under the names of one scheme. */
+export interface Reading {
+  /** Whose names were changed; undefined where they are as they were. */
+  readonly scheme?: string;
+  readonly tensors: Tensors;
+}
+
+/** A file as it is, and with the names of every scheme that it shows made ours. */
+export function* readings(tensors: Tensors): Generator<Reading> {
+  yield { tensors };
+  for (const scheme of schemes) {
+    if (![...tensors.keys()].some((name) => scheme.shows.test(name))) continue;
+    const renamed = [...tensors].map(([name, tensor]): [string, StoredTensor] => [
+      scheme.rules.reduce((text, [from, to]) => text.replace(from, to as string), name),
+      scheme.outputLast?.test(name) ? outputFirst(tensor) : tensor,
+    ]);
+    yield { scheme: scheme.name, tensors: new Map(renamed) };
+  }
+}
+
+/** [h, w, in, out] as [out, in, h, w], and [in, out] as [out, in]. */
+function outputFirst(tensor: StoredTensor): StoredTensor {
+  const axes = [...tensor.shape.keys()].reverse();
+  const order = axes.length === 4 ? [3, 2, 0, 1] : axes;
+  const strides = rowMajor(tensor.shape);
+  const shape: Shape = order.map((axis) => tensor.shape[axis]);
+  const read = async () =>
+    gather(
+      await tensor.read(),
+      shape,
+      order.map((axis) => strides[axis]),
+    );
+  return { dtype: tensor.dtype, shape, read };
 }

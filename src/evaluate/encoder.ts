@@ -1,13 +1,16 @@
 // Encoders to evaluate and embed with: from a run folder, from one of its checkpoints, or from somebody else's weights.
+import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
-import { findPrefix } from "../checkpoint/names.ts";
-import { CheckpointError, readSafetensors, stateIn } from "../checkpoint/safetensors.ts";
-import { evaluationView, type ViewSpec } from "../data/views.ts";
+import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { openCheckpoint } from "../checkpoint/open.ts";
+import { readSafetensors, stateIn } from "../checkpoint/safetensors.ts";
+import { evaluationView, simclrFloatEvaluationView, type ViewSpec } from "../data/views.ts";
 import type { Method, Parts } from "../methods/method.ts";
 import { methods } from "../methods/methods.ts";
 import type { OptionTable, OptionValues } from "../methods/options.ts";
 import { type Backbone, makeBackbone } from "../models/backbone.ts";
-import { withSeed } from "../nn/init.ts";
+import { readBackbone } from "../models/pretrained.ts";
+import { withoutNumbers, withSeed } from "../nn/init.ts";
 import { loadState, namedParameters } from "../nn/module.ts";
 import type { RunOptions } from "../train/options.ts";
 import { newestCheckpoint } from "./checkpoints.ts";
@@ -46,29 +49,40 @@ export interface EncoderOptions {
 }
 
 /**
- * Opens an encoder: a run folder (its newest checkpoint), a checkpoint of a run, or a safetensors file with the weights of a
- * backbone under their official names, behind any of the usual prefixes.
+ * Opens an encoder: a run folder (its newest checkpoint), a checkpoint of a run, or anybody's file of tensors that holds a known
+ * backbone (see `openCheckpoint` and `findBackbone`).
  */
-export async function openEncoder(path: string, { backbone, size }: EncoderOptions = {}): Promise<Encoder> {
+export async function openEncoder(path: string, options: EncoderOptions = {}): Promise<Encoder> {
   const found = await stat(path).catch(() => undefined);
-  if (!found) throw new Error(`Cannot open "${path}": no such run or checkpoint`);
-  const file = found.isDirectory() ? (await newestCheckpoint(path)).path : path;
-  const archive = await readSafetensors(file);
-  const state = stateIn(archive);
-  if (archive.metadata.options) {
-    const options: RunOptions = JSON.parse(archive.metadata.options);
-    const { method, parts, options: values } = buildModel(options);
-    const names = new Set([...namedParameters(parts)].map(([name]) => name));
-    loadState(namedParameters(parts), new Map([...state].filter(([name]) => names.has(name))));
-    const about = `${options.method}, ${options.backbone}, ${archive.metadata.step} steps`;
-    return { backbone: method.encoder(parts), view: method.evaluationView(values, size ?? options.size), about };
+  if (!found && !existsSync(`${path}.index`)) throw new Error(`Cannot open "${path}": no such run or checkpoint`);
+  const file = found?.isDirectory() ? (await newestCheckpoint(path)).path : path;
+  const checkpoint = await openCheckpoint(file);
+  try {
+    return isOurs(checkpoint) ? await openOurs(file, options) : await openForeign(checkpoint, options);
+  } finally {
+    await checkpoint.close();
   }
-  if (!backbone) throw new CheckpointError(`Cannot tell what "${file}" was trained with: expected the name of its backbone beside it`);
-  const network = makeBackbone(backbone, { size });
-  const prefix = findPrefix(
-    Array.from(network.namedParameters(), ([name]) => name),
-    state,
-  );
-  network.load(state, { prefix: prefix ?? "", strict: prefix === undefined });
-  return { backbone: network, view: evaluationView(size), about: backbone };
 }
+
+/** Whether a run wrote it: it says with which options. */
+const isOurs = ({ contents }: Checkpoint): boolean => contents instanceof Map && contents.has("options") && contents.has("step");
+
+async function openOurs(file: string, { size }: EncoderOptions): Promise<Encoder> {
+  const archive = await readSafetensors(file);
+  const options: RunOptions = JSON.parse(archive.metadata.options);
+  const { method, parts, options: values } = withoutNumbers(() => buildModel(options));
+  const names = new Set([...namedParameters(parts)].map(([name]) => name));
+  loadState(namedParameters(parts), new Map([...stateIn(archive)].filter(([name]) => names.has(name))));
+  const about = `${options.method}, ${options.backbone}, ${archive.metadata.step} steps`;
+  return { backbone: method.encoder(parts), view: method.evaluationView(values, size ?? options.size), about };
+}
+
+async function openForeign(checkpoint: Checkpoint, { backbone, size }: EncoderOptions): Promise<Encoder> {
+  const { network, found } = await readBackbone(checkpoint, { backbone });
+  const side = size ?? found.size ?? usualSize(found.backbone);
+  const view = found.backbone.startsWith("simclr-") ? simclrFloatEvaluationView(side) : evaluationView(side);
+  return { backbone: network, view, about: found.backbone };
+}
+
+/** Side of the images that networks are made for whose weights do not tell. */
+const usualSize = (backbone: string): number => (/-cifar\b/.test(backbone) ? 32 : backbone === "conv4" ? 84 : 224);

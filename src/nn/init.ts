@@ -21,15 +21,28 @@ export function withSeed<T>(value: number, build: () => T): T {
   }
 }
 
+let blank = false;
+
+/** Runs `build`; parameters made inside begin at zero. For what a checkpoint fills at once, or what is only asked for its shapes. */
+export function withoutNumbers<T>(build: () => T): T {
+  const outer = blank;
+  blank = true;
+  try {
+    return build();
+  } finally {
+    blank = outer;
+  }
+}
+
 const nextRandom = () => new Random(seed, streams++);
 
 /** A new parameter with initial numbers. */
 export const parameter = (shape: Shape, init: Initializer, options: ConstructorParameters<typeof Parameter>[2] = {}): Parameter =>
-  new Parameter(shape, init(shape, nextRandom), options);
+  new Parameter(shape, blank ? undefined : init(shape, nextRandom), options);
 
 /** Gives a parameter new initial numbers. */
 export function initialize(target: Parameter, init: Initializer): void {
-  target.data.set(init(target.shape, nextRandom));
+  if (!blank) target.data.set(init(target.shape, nextRandom));
 }
 
 function draw(f: (random: Random) => number): Initializer {

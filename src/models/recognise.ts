@@ -1,0 +1,153 @@
+// Which backbone a checkpoint holds, by the shapes of its tensors.
+import { methodOf, placeRank, readings, type Tensors } from "../checkpoint/names.ts";
+import type { StoredTensor } from "../checkpoint/stored.ts";
+import { withoutNumbers } from "../nn/init.ts";
+import { type Shape, sameShape, size } from "../tape/shape.ts";
+import { type Backbone, backboneError, backbones, makeBackbone, sizeOfTables } from "./backbone.ts";
+
+/** A network found in a checkpoint. */
+export interface Found {
+  /** A name that `makeBackbone` knows. */
+  readonly backbone: string;
+  /** Side of the images that its tables were made for, where that shows. */
+  readonly size?: number;
+  /** What stands in front of its names. */
+  readonly prefix: string;
+  /** Whose names were changed into ours. */
+  readonly scheme?: string;
+  /** Its tensors under the backbone's own names. */
+  readonly tensors: ReadonlyMap<string, StoredTensor>;
+  /** Names that the backbone has and the checkpoint lacks. */
+  readonly missing: readonly string[];
+  /** Names behind the same prefix that the backbone has not: heads, mostly. */
+  readonly extra: readonly string[];
+  /** Names with other shapes than the backbone's. */
+  readonly misfits: readonly string[];
+}
+
+type ShapeOf = (name: string) => Shape | undefined;
+
+/** A name at which each family begins, by which its prefix is found. */
+const anchors = [
+  "layer1.0.conv1.weight", // ResNet
+  "conv2d.weight", // SimCLR's
+  "encoder.0.0.weight", // Conv-4
+  "blocks.0.norm1.weight", // ViT, BEiT, XCiT
+  "layers.0.blocks.0.norm1.weight", // Swin
+  "stage0.0.proj.weight", // CvT
+  "layer1.0.proj.weight", // ViL
+];
+
+/** State that a network computes by itself, so that a checkpoint may lack it. */
+const computed = /(^|\.)(num_batches_tracked|relative_position_index|relative_coords_table|attn_mask|rel_pos_idx)$/;
+
+/** A missing tensor of this name is no loss. */
+export const isComputed = (name: string): boolean => computed.test(name);
+
+/** Names of networks that might have such shapes. ResNets come in any width; the others are those that are listed. */
+function candidates(shapeOf: ShapeOf): string[] {
+  const listed = backbones();
+  const widened = (names: string[], channels: number) => names.map((name) => (channels === 64 ? name : `${name}-w${channels / 64}`));
+  const stem = shapeOf("conv1.weight");
+  if (stem && shapeOf("layer1.0.conv1.weight")) {
+    const kind = stem[2] === 3 ? /^resnet\d+-cifar$/ : /^resnet\d+$/;
+    return widened(
+      listed.flatMap(({ name }) => (kind.test(name) ? [name] : [])),
+      stem[0],
+    );
+  }
+  const first = shapeOf("conv2d.weight");
+  const second = shapeOf("conv2d_1.weight");
+  if (first && second) {
+    const deep = second[2] === 3; // three convolutions in front, as in those with selective kernels
+    const kind = deep ? /^simclr-.*-sk$/ : /^simclr-[^-]*$/;
+    const names = listed.flatMap(({ name }) => (kind.test(name) ? [name + (!deep && first[2] === 3 ? "-cifar" : "")] : []));
+    return widened(names, deep ? 2 * first[0] : first[0]);
+  }
+  if (shapeOf("encoder.0.0.weight")) return ["conv4"];
+  const features = (shapeOf("norm.weight") ?? shapeOf("fc_norm.weight"))?.[0];
+  return listed.flatMap((entry) => (entry.features === features && !/^(simclr-)?resnet/.test(entry.name) ? [entry.name] : []));
+}
+
+/** A network whose numbers nobody needs, at the size of a checkpoint's tables; undefined where there is none of that size. */
+function outline(name: string, shapeOf: ShapeOf): { network: Backbone; size?: number } | undefined {
+  const side = sizeOfTables(name, shapeOf);
+  try {
+    return { network: withoutNumbers(() => makeBackbone(name, { size: side })), size: side };
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
+}
+
+/** PyTorch writes a scalar with shape [] and other writers as [1]. */
+const fits = (a: Shape, b: Shape) => sameShape(a, b) || (size(a) === 1 && size(b) === 1);
+
+/** Compares what stands behind a prefix with a backbone. */
+function compare(backbone: string, prefix: string, names: Tensors, scheme?: string): Found | undefined {
+  const shapeOf = (name: string) => names.get(prefix + name)?.shape;
+  const made = outline(backbone, shapeOf);
+  if (!made) return undefined;
+  const tensors = new Map<string, StoredTensor>();
+  const [missing, misfits]: string[][] = [[], []];
+  for (const [name, parameter] of made.network.namedParameters()) {
+    const tensor = names.get(prefix + name);
+    if (tensor && fits(tensor.shape, parameter.officialShape)) tensors.set(name, tensor);
+    else if (tensor && !isComputed(name)) misfits.push(name);
+    else if (!isComputed(name)) missing.push(name);
+  }
+  const known = new Set([...tensors.keys(), ...misfits]);
+  const behind = [...names.keys()].flatMap((name) => (name.startsWith(prefix) ? [name.slice(prefix.length)] : []));
+  const extra = behind.filter((name) => !known.has(name) && !isComputed(name));
+  return { backbone, size: made.size, prefix, scheme, tensors, missing, extra, misfits };
+}
+
+const flaws = ({ missing, misfits }: Found) => missing.length + misfits.length;
+
+/** Fewest flaws, then most tensors: ViTs of 12 blocks are part of those of 24. */
+const better = (a: Found, b: Found) => flaws(a) - flaws(b) || b.tensors.size - a.tensors.size;
+
+export interface FindOptions {
+  /** The network that it must be, where shapes do not tell: heads show in none. */
+  backbone?: string;
+}
+
+/**
+ * Finds the network that is evaluated: under the prefixes of official checkpoints or any other, in the names of this library, timm,
+ * mmselfsup, detectron2 or TensorFlow. Of a checkpoint that is nearly one, the nearest; undefined where nothing is alike.
+ */
+export function findBackbone(tensors: Tensors, { backbone }: FindOptions = {}): Found | undefined {
+  if (backbone !== undefined) {
+    const wrong = backboneError(backbone);
+    if (wrong) throw new RangeError(wrong);
+  }
+  const isMoco3 = methodOf(tensors.keys()) === "MoCo v3";
+  const found: Found[] = [];
+  for (const { scheme, tensors: names } of readings(tensors)) {
+    for (const prefix of prefixesIn(names)) {
+      const shapeOf = (name: string) => names.get(prefix + name)?.shape;
+      const tried = backbone === undefined ? candidates(shapeOf) : [backbone];
+      // MoCo v3's have the shapes of others and more heads
+      const ordered = isMoco3 ? [...tried].sort((a, b) => Number(b.startsWith("moco3")) - Number(a.startsWith("moco3"))) : tried;
+      const alike = ordered.flatMap((name) => compare(name, prefix, names, scheme) ?? []).filter((one) => flaws(one) < one.tensors.size);
+      found.push(...alike.sort(better).slice(0, 1));
+    }
+  }
+  const whole = (one: Found) => Number(flaws(one) > 0);
+  return found.sort((a, b) => whole(a) - whole(b) || placeRank(a.prefix) - placeRank(b.prefix) || better(a, b))[0];
+}
+
+/** More networks than any checkpoint keeps. */
+const mostPrefixes = 64;
+
+function prefixesIn(names: Tensors): string[] {
+  const prefixes = new Set<string>();
+  for (const name of names.keys()) {
+    for (const anchor of anchors) {
+      if (!name.endsWith(anchor)) continue;
+      const prefix = name.slice(0, -anchor.length);
+      if (prefix === "" || /[./]$/.test(prefix)) prefixes.add(prefix);
+    }
+  }
+  return [...prefixes].slice(0, mostPrefixes);
+}
