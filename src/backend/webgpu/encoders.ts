@@ -1,5 +1,6 @@
 // What the gpu backend can run: an encoder for each op, by name.
 import type { Encode } from "./emitter.ts";
+import { attentionEncoders } from "./encode-attention.ts";
 import { convEncoders } from "./encode-conv.ts";
 import { elementwiseEncoders } from "./encode-elementwise.ts";
 import { matmulEncoders } from "./encode-matmul.ts";
@@ -9,6 +10,7 @@ import { poolEncoders } from "./encode-pool.ts";
 import { reduceEncoders } from "./encode-reduce.ts";
 
 export const encoders: Readonly<Record<string, Encode>> = {
+  ...attentionEncoders,
   ...convEncoders,
   ...elementwiseEncoders,
   ...matmulEncoders,
