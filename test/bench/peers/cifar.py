@@ -54,23 +54,26 @@ def knn(train, train_labels, test, test_labels, k=20, tau=0.07):
     return 100 * (votes.argmax(1) == test_labels).float().mean().item()
 
 
-def arguments(description, steps):
+def arguments(description, epochs, batch):
+    """The command line; the recipe's length and batch are the script's own."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("folder", help="folder with CIFAR-10's data_batch_1.bin and test_batch.bin (`autodidact data cifar10`)")
-    parser.add_argument("--steps", type=int, default=steps)
-    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--steps", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--every", type=int, default=0, help="steps between scores; 0: only at the end")
     parser.add_argument("--train", type=int, default=10000, help="training pictures")
     parser.add_argument("--test", type=int, default=2000, help="test pictures")
-    return parser.parse_args()
+    parser.add_argument("--held-out", action="store_true", help="score pictures of data_batch_5.bin in place of test pictures")
+    args = parser.parse_args()
+    args.batch, args.steps = batch, args.steps or epochs * (args.train // batch)
+    return args
 
 
 def run(method, args, parameters, optimizer, peak, warmup_epochs, loss_of, encode):
     """Trains and prints a line of JSON for each score. `loss_of(pictures)` is a step's loss, `encode(x)` gives features."""
     pictures, labels = read(os.path.join(args.folder, "data_batch_1.bin"), args.train)
-    tests, test_labels = read(os.path.join(args.folder, "test_batch.bin"), args.test)
+    tests, test_labels = read(os.path.join(args.folder, "data_batch_5.bin" if args.held_out else "test_batch.bin"), args.test)
 
     def pixels(x):
         mean = torch.from_numpy(pictures.reshape(len(pictures), -1).mean(0)).float()

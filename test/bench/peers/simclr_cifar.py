@@ -1,6 +1,6 @@
 """SimCLR by the recipe simclr-cifar-r18-quarter in plain PyTorch: what `npx tsx test/bench/learn.ts simclr` is compared with.
 
-    python3 test/bench/peers/simclr_cifar.py data/cifar10 --steps 1950 --seed 0
+    python3 test/bench/peers/simclr_cifar.py data/cifar10 --steps 1248 --seed 0
 
 Needs PyTorch, torchvision and Pillow. The network is torchvision's ResNet-18 with a 3 x 3 stem and a quarter of the width.
 """
@@ -62,23 +62,23 @@ def nt_xent(z, temperature):
 
 
 def main():
-    args = arguments(__doc__, steps=50 * 39)
+    args = arguments(__doc__, epochs=100, batch=128)
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
     encoder, width = resnet18(0.25)
     head = Head(width, 128)
     encoder.to(memory_format=torch.channels_last)
     colour = T.RandomApply([T.ColorJitter(0.4, 0.4, 0.4, 0.1)], 0.8)
-    transform = T.Compose([T.RandomResizedCrop(32, (0.08, 1)), T.RandomHorizontalFlip(), colour, T.RandomGrayscale(0.2)])
+    transform = T.Compose([T.RandomResizedCrop(32, (0.2, 1)), T.RandomHorizontalFlip(), colour, T.RandomGrayscale(0.2)])
     parameters = [*encoder.parameters(), *head.parameters()]
-    optimizer = torch.optim.SGD(groups(parameters, 5e-4), lr=0.0, momentum=0.9)
+    optimizer = torch.optim.AdamW(groups(parameters, 5e-4), lr=0.0)
 
     def loss_of(pictures):
         encoder.train()
         x = torch.cat([views(pictures, transform), views(pictures, transform)])
-        return nt_xent(head(encoder(x)), 0.5)
+        return nt_xent(head(encoder(x)), 0.2)
 
-    run("simclr", args, parameters, optimizer, 0.06 * args.batch / 256, 5, loss_of, lambda x: encoder.eval()(x))
+    run("simclr", args, parameters, optimizer, 4e-3 * args.batch / 256, 5, loss_of, lambda x: encoder.eval()(x))
 
 
 if __name__ == "__main__":
