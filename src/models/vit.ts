@@ -15,6 +15,7 @@ import type { Parameter, Tensor } from "../tape/tensor.ts";
 import type { Family, Variant } from "./backbone.ts";
 import { resizePositions, sincosTable } from "./positions.ts";
 
+const mini = { dim: 128, depth: 4, heads: 4 }; // this project's, for minutes on a laptop
 const tiny = { dim: 192, depth: 12, heads: 3 };
 const small = { dim: 384, depth: 12, heads: 6 };
 const base = { dim: 768, depth: 12, heads: 12 };
@@ -22,6 +23,7 @@ const large = { dim: 1024, depth: 24, heads: 16 };
 const huge = { dim: 1280, depth: 32, heads: 16 };
 
 export const vits = {
+  "vit-mini-4": { ...mini, patch: 4 },
   "vit-tiny-4": { ...tiny, patch: 4 },
   "vit-tiny-8": { ...tiny, patch: 8 },
   "vit-tiny-14": { ...tiny, patch: 14 },
