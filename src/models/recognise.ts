@@ -3,7 +3,9 @@ import { methodOf, placeRank, readings, type Tensors } from "../checkpoint/names
 import type { StoredTensor } from "../checkpoint/stored.ts";
 import { withoutNumbers } from "../nn/init.ts";
 import { type Shape, sameShape, size } from "../tape/shape.ts";
+import type { Parameter } from "../tape/tensor.ts";
 import { type Backbone, backboneError, backbones, makeBackbone, sizeOfTables } from "./backbone.ts";
+import { cifarResnets } from "./resnet-cifar.ts";
 
 /** A network found in a checkpoint. */
 export interface Found {
@@ -50,6 +52,7 @@ function candidates(shapeOf: ShapeOf): string[] {
   const widened = (names: string[], channels: number) => names.map((name) => (channels === 64 ? name : `${name}-w${channels / 64}`));
   const stem = shapeOf("conv1.weight");
   if (stem && shapeOf("layer1.0.conv1.weight")) {
+    if (!shapeOf("layer4.0.conv1.weight")) return Object.keys(cifarResnets);
     const kind = stem[2] === 3 ? /^resnet\d+-cifar$/ : /^resnet\d+$/;
     return widened(
       listed.flatMap(({ name }) => (kind.test(name) ? [name] : [])),
@@ -69,8 +72,9 @@ function candidates(shapeOf: ShapeOf): string[] {
   return listed.flatMap((entry) => (entry.features === features && !/^(simclr-)?resnet/.test(entry.name) ? [entry.name] : []));
 }
 
-/** A network whose numbers nobody needs, at the size of a checkpoint's tables; undefined where there is none of that size. */
+/** A network whose numbers nobody needs, at the size of a checkpoint's tables; undefined where there is none of that size or width. */
 function outline(name: string, shapeOf: ShapeOf): { network: Backbone; size?: number } | undefined {
+  if (backboneError(name)) return undefined;
   const side = sizeOfTables(name, shapeOf);
   try {
     return { network: withoutNumbers(() => makeBackbone(name, { size: side })), size: side };
@@ -90,11 +94,13 @@ function compare(backbone: string, prefix: string, names: Tensors, scheme?: stri
   if (!made) return undefined;
   const tensors = new Map<string, StoredTensor>();
   const [missing, misfits]: string[][] = [[], []];
-  for (const [name, parameter] of made.network.namedParameters()) {
+  const seen = new Set<Parameter>(); // what layers share need only be there under its first name
+  for (const [name, parameter] of made.network.namedState()) {
     const tensor = names.get(prefix + name);
     if (tensor && fits(tensor.shape, parameter.officialShape)) tensors.set(name, tensor);
     else if (tensor && !isComputed(name)) misfits.push(name);
-    else if (!isComputed(name)) missing.push(name);
+    else if (!isComputed(name) && !seen.has(parameter)) missing.push(name);
+    seen.add(parameter);
   }
   const known = new Set([...tensors.keys(), ...misfits]);
   const behind = [...names.keys()].flatMap((name) => (name.startsWith(prefix) ? [name.slice(prefix.length)] : []));

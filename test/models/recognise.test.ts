@@ -11,7 +11,7 @@ const stored = (shape: Shape): StoredTensor => ({ dtype: "float32", shape, read:
 /** A checkpoint with a network's names and shapes, and others. */
 function checkpointOf(name: string, { prefix = "", size, others = [] }: { prefix?: string; size?: number; others?: string[] } = {}) {
   const network = withoutNumbers(() => makeBackbone(name, { size }));
-  const tensors = new Map([...network.namedParameters()].map(([key, { officialShape }]) => [prefix + key, stored(officialShape)]));
+  const tensors = new Map([...network.namedState()].map(([key, { officialShape }]) => [prefix + key, stored(officialShape)]));
   for (const other of others) tensors.set(other, stored([7]));
   return tensors;
 }
@@ -35,6 +35,19 @@ for (const { name } of backbones().filter((entry) => !twins.includes(entry.name)
 for (const name of ["resnet50-w2", "resnet18-cifar-w0.25", "simclr-resnet50-sk-w2", "simclr-resnet18-cifar"]) {
   test(`${name} is recognised by its width`, () => assert.is(findBackbone(checkpointOf(name))?.backbone, name));
 }
+
+test("a network with layers of two names is recognised with both and with one of them", () => {
+  const both = checkpointOf("vil-2262");
+  const one = new Map([...both].filter(([name]) => !name.includes("_global.")));
+  assert.is(one.size, both.size - 6 * 4);
+  for (const tensors of [both, one]) {
+    const found = findBackbone(tensors);
+    assert.equal(
+      [found?.backbone, found?.size, found?.missing, found?.extra, found?.tensors.size],
+      ["vil-2262", 224, [], [], tensors.size],
+    );
+  }
+});
 
 test("the size of the images that tables were made for is recognised", () => {
   for (const [name, size] of [
