@@ -26,10 +26,13 @@ export { methods } from "./methods/methods.ts";
 export * as options from "./methods/options.ts";
 export { type Backbone, type BackboneOptions, backbones, makeBackbone } from "./models/backbone.ts";
 export { Beit } from "./models/beit.ts";
+export { CvT } from "./models/cvt.ts";
 export { fitTables } from "./models/fit-tables.ts";
 export { ResNet } from "./models/resnet.ts";
 export { Swin } from "./models/swin.ts";
+export { ViL } from "./models/vil.ts";
 export { ViT } from "./models/vit.ts";
+export { XCiT } from "./models/xcit.ts";
 export { Attention } from "./nn/attention.ts";
 export { Conv2d } from "./nn/conv.ts";
 // Layers, optimisers, models.

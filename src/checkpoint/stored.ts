@@ -53,7 +53,7 @@ export async function readHosts(tensors: Iterable<readonly [string, StoredTensor
 }
 
 /** PyTorch keeps counts of batches and index tables as 64-bit integers; everything else here is float32. */
-const isInteger = (name: string): boolean => /(^|\.)(num_batches_tracked|relative_position_index)$/.test(name);
+const isInteger = (name: string): boolean => /(^|\.)(num_batches_tracked|relative_position_index|rel_pos_idx)$/.test(name);
 
 /** A tensor's bytes as files keep them. */
 export function numbersToWrite(name: string, { data }: Host): { bytes: Uint8Array; integer: boolean } {
