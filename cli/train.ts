@@ -30,6 +30,11 @@ export default command({
       default: 1,
       help: "Parts that a batch is cut into, to save memory",
     },
+    recompute: {
+      group: "Training",
+      type: "boolean",
+      help: "Compute blocks again in the backward pass, to save memory; the same bits",
+    },
     lr: { group: "Training", type: "number", min: 0, otherwise: "the recipe's", help: "Learning rate, before scaling by the batch" },
     set: { group: "Training", type: "pairs", help: "Change a setting of the method or the recipe; may be repeated" },
     seed: { group: "Training", type: "number", whole: true, min: 0, max: 2 ** 32 - 1, default: 0, help: "Seed of all random numbers" },
@@ -56,6 +61,7 @@ export default command({
     const request = { method, images, recipe, backbone, size, epochs, steps, minutes, batch, accumulate, seed, set };
     const settings = {
       ...machine(flags),
+      recompute: flags.recompute,
       knnEvery: flags["knn-every"],
       knnImages: knnImages(images, flags["knn-train"], flags["knn-test"]),
     };

@@ -1,4 +1,5 @@
 // What layers, models and heads have in common: named parameters, loading and saving, and the context of a trace.
+import { recompute } from "../tape/recompute.ts";
 import { withScope } from "../tape/scope.ts";
 import { type Shape, sameShape, size } from "../tape/shape.ts";
 import { Parameter, type Tensor } from "../tape/tensor.ts";
@@ -50,9 +51,9 @@ export abstract class Module {
     for (const [name, value] of this.fields()) yield* named(value, prefix + name);
   }
 
-  /** This module and all within it with their names, each before its own parts. */
-  *namedModules(name = ""): Generator<[string, Module]> {
-    yield [name, this];
+  /** This module and all within it, each before its own parts. */
+  *namedModules(name = "", listed = false): Generator<NamedModule> {
+    yield { name, module: this, listed };
     for (const [field, value] of this.fields()) yield* modulesIn(value, name ? `${name}.${field}` : field);
   }
 
@@ -93,19 +94,31 @@ function* once(parameters: Iterable<[string, Parameter]>): Generator<[string, Pa
   }
 }
 
-function* modulesIn(value: unknown, name: string): Generator<[string, Module]> {
-  if (value instanceof Module) yield* value.namedModules(name);
-  else if (Array.isArray(value)) for (const [i, part] of value.entries()) yield* modulesIn(part, `${name}.${i}`);
+/** A module by the name of its parameters, and whether it stands in a list of modules, as the blocks of a network do. */
+export interface NamedModule {
+  readonly name: string;
+  readonly module: Module & { forward?(...args: unknown[]): unknown };
+  readonly listed: boolean;
 }
 
-/** Lets every module say its name while its `forward` is traced, so that a profile can tell where the time goes. */
+function* modulesIn(value: unknown, name: string, listed = false): Generator<NamedModule> {
+  if (value instanceof Module) yield* value.namedModules(name, listed);
+  else if (Array.isArray(value)) for (const [i, part] of value.entries()) yield* modulesIn(part, `${name}.${i}`, true);
+}
+
+/**
+ * Lets every module say its name while its `forward` is traced, so that a profile can tell where the time goes, and every block
+ * forget its inner values where the context asks for it. A block is a module in a list of modules, and has no such list itself.
+ */
 export function nameModules(parts: Parts): void {
   for (const [key, part] of Object.entries(parts)) {
-    for (const [module, layer] of modulesIn(part, key) as Iterable<[string, Module & { forward?: (...args: unknown[]) => unknown }]>) {
-      const { forward } = layer;
+    for (const { name, module, listed } of modulesIn(part, key)) {
+      const { forward } = module;
       if (!forward) continue;
-      const value = (...args: unknown[]) => withScope({ module }, () => forward.apply(layer, args));
-      Object.defineProperty(layer, "forward", { value }); // not enumerable: no field
+      const run = (args: unknown[]) => withScope({ module: name }, () => forward.apply(module, args));
+      const isBlock = listed && ![...module.namedModules()].some((inner) => inner.listed);
+      const value = (...args: unknown[]) => (isBlock && context.recompute ? recompute(() => run(args)) : run(args));
+      Object.defineProperty(module, "forward", { value }); // not enumerable: no field
     }
   }
 }
@@ -190,6 +203,8 @@ const more = (names: string[]) => (names.length > 1 ? ` (and ${names.length - 1}
 interface Context {
   /** Batch statistics, dropout and drop path instead of running statistics and none. */
   training: boolean;
+  /** Blocks keep nothing for the backward pass but what goes in and comes out. */
+  recompute?: boolean;
   /** Seed and step for random layers: [seedLow16, seedHigh16, stepLow16, stepHigh16]. */
   key?: Tensor;
   /** Streams handed out so far, shared with inner contexts. */
@@ -204,7 +219,7 @@ let context: Context = { training: false, streams: { count: 0 } };
  *
  *     withContext({ training: true, key }, () => method.loss(parts, views, scalars, options))
  */
-export function withContext<T>(options: { training?: boolean; key?: Tensor }, f: () => T): T {
+export function withContext<T>(options: { training?: boolean; recompute?: boolean; key?: Tensor }, f: () => T): T {
   const outer = context;
   context = { ...outer, ...(options.key ? { streams: { count: 0 } } : {}), ...options };
   try {

@@ -1,4 +1,5 @@
 import { constant } from "./op.ts";
+import { remembering } from "./recompute.ts";
 import { withScope } from "./scope.ts";
 import { type Node, Parameter, Tensor } from "./tensor.ts";
 import { leaf } from "./trace.ts";
@@ -18,6 +19,7 @@ export function grad(loss: Tensor, wrt: readonly Tensor[]): (Tensor | undefined)
     slots[t.index] = before ? before.add(g) : g;
     gradients.set(t.node, slots);
   };
+  const saved = remembering();
   accumulate(loss, constant(1).reshape(loss.shape));
   for (const node of [...reach].sort((a, b) => b.id - a.id)) {
     const g = gradients.get(node);
@@ -25,7 +27,7 @@ export function grad(loss: Tensor, wrt: readonly Tensor[]): (Tensor | undefined)
     const { vjp } = node.op;
     if (!vjp) throw new TypeError(`Cannot differentiate through "${node.op.name}": it has no gradient; put stopGradient() before it`);
     withScope({ module: node.scope?.module ?? "", pass: "backward" }, () => {
-      const parts = vjp(g, { inputs: node.inputs, outputs: outputs(node), attrs: node.attrs });
+      const parts = vjp(g, { inputs: node.inputs.map(saved), outputs: outputs(node).map(saved), attrs: node.attrs });
       node.inputs.forEach((input, i) => {
         const part = parts[i];
         if (part && reach.has(input.node)) accumulate(input, part);

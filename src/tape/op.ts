@@ -32,8 +32,8 @@ export function defineOp(op: Omit<Op, "kind"> & { kind?: Op["kind"] }): Op {
 
 let nodes = 0;
 
-/** Appends a node to the tape and returns its outputs. Throws a ShapeError if the inputs do not fit. */
-export function apply(name: string, inputs: readonly Tensor[], attrs: Attributes = {}): Tensor[] {
+/** Appends a node to the tape and returns its outputs. Throws a ShapeError if the inputs do not fit. `again`: see Node. */
+export function apply(name: string, inputs: readonly Tensor[], attrs: Attributes = {}, again = false): Tensor[] {
   const op = ops.get(name);
   if (!op) throw new TypeError(`Cannot trace "${name}": no such operation`);
   const values = inputs.map((t) => t.value);
@@ -41,7 +41,7 @@ export function apply(name: string, inputs: readonly Tensor[], attrs: Attributes
     values.map((t) => t.shape),
     attrs,
   );
-  const node: Node = { id: nodes++, op, inputs: values, attrs, shapes, scope: scope() };
+  const node: Node = { id: nodes++, op, inputs: values, attrs, shapes, scope: scope(), again };
   return shapes.map((shape, index) => new Tensor(node, index, shape));
 }
 

@@ -4,6 +4,8 @@ export interface Scope {
   /** The innermost module at work, by the name of its parameters: "encoder.layer1.0.conv1"; empty outside of all modules. */
   readonly module: string;
   readonly pass: "forward" | "backward" | "update";
+  /** The number of the part of the forward pass that is computed again in the backward pass, if this is in one. */
+  readonly part?: number;
 }
 
 let current: Scope = { module: "", pass: "forward" };

@@ -74,7 +74,7 @@ function identity(x: object): number {
 }
 
 function signature(node: Node, inputs: readonly Tensor[]): string {
-  return `${node.op.name}(${inputs.map((t) => `${t.node.id}.${t.index}`)})${describe(node.attrs)}`;
+  return `${node.again ? "again " : ""}${node.op.name}(${inputs.map((t) => `${t.node.id}.${t.index}`)})${describe(node.attrs)}`;
 }
 
 function describe(attrs: Attributes): string {

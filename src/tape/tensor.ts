@@ -16,6 +16,8 @@ export interface Node {
   readonly shapes: readonly Shape[]; // one for each output
   /** Where it was traced. */
   readonly scope?: Scope;
+  /** True for the copy of a node that computes it again: it is never merged with the first. */
+  readonly again?: boolean;
 }
 
 /** A value on the tape. Operations are methods, declared in `ops/`. */

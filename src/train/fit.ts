@@ -85,10 +85,11 @@ export async function fittingStep(
   } catch (error) {
     if (!(error instanceof MemoryError)) throw error;
     const smaller = await fittingBatch(step, learner, options);
+    const less = learner.recompute ? "" : "--recompute takes less memory; ";
     const advice = smaller
       ? `a batch of ${smaller} fits, or --accumulate ${(learner.accumulate * options.batch) / smaller} with this one`
       : "not even the smallest batch fits; smaller images or a smaller backbone would";
-    throw new RangeError(`Cannot train with a batch of ${options.batch}: ${error.message}; ${advice}`);
+    throw new RangeError(`Cannot train with a batch of ${options.batch}: ${error.message}; ${less}${advice}`);
   }
 }
 

@@ -13,11 +13,11 @@ import type { RunOptions } from "./options.ts";
 import type { Learner } from "./step.ts";
 
 /** Builds what a run trains, with fresh weights. */
-export function buildLearner(options: RunOptions): Learner {
+export function buildLearner(options: RunOptions, { recompute }: Pick<Learner, "recompute"> = {}): Learner {
   const { method, options: values, parts } = buildModel(options);
   nameModules(parts);
   const optimizer = makeOptimizer(options.optimizer, namedParameters(parts), rulesOf(options.optimizer));
-  return { method, options: values, parts, optimizer, clip: options.optimizer.gradientClip, accumulate: options.accumulate };
+  return { method, options: values, parts, optimizer, clip: options.optimizer.gradientClip, accumulate: options.accumulate, recompute };
 }
 
 /** Every scalar of a step, as functions of the place on the schedule. */

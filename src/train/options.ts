@@ -44,6 +44,8 @@ export interface RunSettings {
   readonly gpu?: string;
   /** Build of the wasm kernels: the faster one by default. Builds round differently, so a run keeps the one that it began with. */
   readonly build?: "plain" | "relaxed";
+  /** Compute the blocks of the network again in the backward pass instead of keeping their values: less memory, more time, the same bits. */
+  readonly recompute: boolean;
   /** Steps between lines of `metrics.jsonl`. */
   readonly logEvery: number;
   /** Steps between health measurements; 0 = never. */
@@ -67,6 +69,7 @@ export interface RunSettings {
 
 export const defaultSettings: RunSettings = {
   backend: "auto",
+  recompute: false,
   logEvery: 10,
   healthEvery: 100,
   knnEvery: 0,

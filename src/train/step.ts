@@ -22,6 +22,8 @@ export interface Learner {
   readonly clip?: { readonly norm: number; readonly of: "each" | "all" };
   /** Micro-batches a step. */
   readonly accumulate: number;
+  /** Compute the blocks of the network again in the backward pass instead of keeping their values. */
+  readonly recompute?: boolean;
 }
 
 /** Where in the run a step stands. */
@@ -42,10 +44,11 @@ export interface StepNumbers {
   readonly gradients: ReadonlyMap<string, number>;
 }
 
-type Step = CompiledFunction<
-  [views: Tensor[], scalars: Record<string, Tensor>, key: Tensor],
-  { shown: Record<string, Tensor | undefined>; norms: (Tensor | undefined)[] }
->;
+interface Traced {
+  readonly shown: Record<string, Tensor | undefined>;
+  readonly norms: (Tensor | undefined)[];
+}
+type Step = CompiledFunction<[views: Tensor[], scalars: Record<string, Tensor>, key: Tensor], Traced>;
 type Arguments = Parameters<Step>;
 
 /** A program's run in time. */
@@ -68,7 +71,12 @@ export class TrainStep {
     this.#backend = backend;
     const named = learner.optimizer.slots.map(({ name, parameter }): [string, Parameter] => [name, parameter]);
     if (learner.accumulate > 1) this.#accumulator = new Accumulator(named, learner.accumulate);
-    this.#gather = compile((views, scalars, key) => withContext({ training: true, key }, () => this.#traceGather(views, scalars)), backend);
+    this.#gather = this.#compile((views, scalars) => this.#traceGather(views, scalars));
+  }
+
+  #compile(trace: (views: Tensor[], scalars: Record<string, Tensor>) => Traced): Step {
+    const { recompute } = this.#learner;
+    return compile((views, scalars, key) => withContext({ training: true, recompute, key }, () => trace(views, scalars)), this.#backend);
   }
 
   /** Everything but the views that a step of this position takes. */
@@ -157,10 +165,7 @@ export class TrainStep {
     const frozen = JSON.stringify(trained);
     if (this.#update?.frozen === frozen) return this.#update;
     for (const executable of this.#update?.executables ?? []) executable.dispose();
-    const step: Step = compile(
-      (views, scalars, key) => withContext({ training: true, key }, () => this.#traceUpdate(views, scalars, trained)),
-      this.#backend,
-    );
+    const step = this.#compile((views, scalars) => this.#traceUpdate(views, scalars, trained));
     this.#update = { frozen, step, executables: new Set() };
     return this.#update;
   }

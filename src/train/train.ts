@@ -52,7 +52,7 @@ export async function train(
   if (!force && (await stat(join(run, "run.json")).catch(() => undefined))) throw new RunExistsError(run, "it holds a run");
   const source = opened ?? (await openImages(options.images));
   checkImages(source, options);
-  const learner = buildLearner(options);
+  const learner = buildLearner(options, settings);
   const result = await withBackend(settings, async (backend) => {
     const { step, arenaBytes } = await fittingStep(learner, options, backend);
     const data = { fingerprint: source.fingerprint, images: source.length, classes: source.classes ?? [] };
@@ -96,7 +96,7 @@ async function goOn(folder: RunFolder, { source: opened, ...watch }: Omit<Resume
       `Cannot resume ${folder.path}: the images at "${options.images}" changed since it began (${data.images} then, ${source.length} now)`,
     );
   }
-  const learner = buildLearner(options);
+  const learner = buildLearner(options, settings);
   const last = await restoreNewest(folder, learner);
   const done = last?.file.step ?? 0;
   const result = await withBackend(settings, async (backend) => {
