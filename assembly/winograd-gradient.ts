@@ -1,18 +1,21 @@
-// Gradient of the weight of a 3 x 3 convolution with stride 1, by the transpose of F(2 x 2, 3 x 3) (winograd.ts):
+// Gradient of the weight of a 3 x 3 convolution with stride 1, by the transpose of F(4 x 4, 3 x 3) (winograd.ts):
 //
-//   dw = G^T [ sum over patches of (A g A^T) * (B^T d B) ] G        d 4 x 4 pixels of x, g 2 x 2 pixels
+//   dw = G^T [ sum over patches of (A g A^T) * (B^T d B) ] G        d 6 x 6 pixels of x, g 4 x 4 pixels
 //
-// For each of the 16 places of a patch the sum over patches is a matrix product [o, patches] [patches, c]. Rows of patches are cut
+// For each of the 36 places of a patch the sum over patches is a matrix product [o, patches] [patches, c]. Rows of patches are cut
 // into chunks with sums of their own, which the last step adds in order.
 import { block, multiply, placePairs, placePanels } from "./gemm";
-import { APART, MOST_CHANNELS, Patches, PATCHES, patchPoints, pixelPoints, POINTS, STAGE, transformPatch, ZEROS } from "./winograd";
+import {
+  APART, H, LINE, MOST_CHANNELS, Patches, PATCHES, patchesOf, patchPoints, pixelPoints, PLACES, POINT_ROW, POINTS, STAGE, STAGE_ROW, transformPatch, ZEROS,
+} from "./winograd";
+import { madd } from "./simd";
 import { takeTile } from "./turns";
 
 /** Arguments of the command; `source` is x, the other side g. */
 @unmanaged
 class WinogradGrad extends Patches {
   g: u32;
-  /** [chunks][16][columns][length] */
+  /** [chunks][36][columns][length] */
   parts: u32;
   chunks: u32;
   tileLength: u32;
@@ -20,7 +23,7 @@ class WinogradGrad extends Patches {
 }
 
 export function winogradGrad(args: usize, thread: u32, threads: u32, scratch: usize): void {
-  const p = changetype<WinogradGrad>(args), rows = p.images * ((p.outHeight + 1) >> 1);
+  const p = changetype<WinogradGrad>(args), rows = p.images * patchesOf(p.outHeight);
   const across = (p.length + p.tileLength - 1) / p.tileLength, down = (p.columns + p.tileColumns - 1) / p.tileColumns;
   memory.fill(scratch + ZEROS, 0, 4 * MOST_CHANNELS);
   for (let t = takeTile(); t < p.chunks * across * down; t = takeTile()) {
@@ -34,10 +37,10 @@ export function winogradGrad(args: usize, thread: u32, threads: u32, scratch: us
 
 /** Adds rows [begin, end) of patches to a tile of a chunk's sums: columns from `top` on, channels of the source from `left` on. */
 function addRows(p: WinogradGrad, chunk: u32, begin: u32, end: u32, more: bool, top: u32, left: u32, scratch: usize): void {
-  const across = (p.outWidth + 1) >> 1, patches = (end - begin) * across, work = block(scratch);
+  const across = patchesOf(p.outWidth), patches = (end - begin) * across, work = block(scratch);
   const rows = min(p.tileColumns, p.columns - top), columns = min(p.tileLength, p.length - left);
   const panel = <usize>patches << 6, vPlace = panel * ((columns + 15) >> 4) + APART, qPlace = (<usize>(patches * rows) << 2) + APART;
-  const v = scratch + PATCHES, q = v + (vPlace << 4);
+  const v = scratch + PATCHES, q = v + PLACES * vPlace;
   let i: usize = 0;
   for (let row = begin; row < end; row++) {
     for (let column: u32 = 0; column < across; column++, i++) {
@@ -51,39 +54,44 @@ function addRows(p: WinogradGrad, chunk: u32, begin: u32, end: u32, more: bool, 
   work.columns = columns;
   work.length = patches;
   work.accumulate = more;
-  for (let place: u32 = 0; place < 16; place++) {
-    const out = <usize>p.parts + (<usize>(((chunk * 16 + place) * p.columns + top) * p.length + left) << 2);
+  for (let place: u32 = 0; place < PLACES; place++) {
+    const out = <usize>p.parts + (<usize>(((chunk * PLACES + place) * p.columns + top) * p.length + left) << 2);
     placePanels(scratch, v + <usize>place * vPlace);
     placePairs(scratch, q + <usize>place * qPlace, out, <usize>p.length << 2);
     multiply(scratch);
   }
 }
 
-/** A g A^T for `channels` channels of the four pixels at POINTS, in pairs of channels that are `pair` bytes apart. */
+/** A g A^T for `channels` channels of the pixels at POINTS, in pairs of channels that are `pair` bytes apart. */
 function transformPixels(scratch: usize, channels: u32, to: usize, place: usize, pair: usize): void {
-  const g0 = <usize>load<u32>(scratch + POINTS), g1 = <usize>load<u32>(scratch + POINTS, 4);
-  const g2 = <usize>load<u32>(scratch + POINTS, 8), g3 = <usize>load<u32>(scratch + POINTS, 12), stage = scratch + STAGE;
+  const points = scratch + POINTS, stage = scratch + STAGE, line = scratch + LINE;
   for (let c: usize = 0, bytes = <usize>channels << 2; c < bytes; c += 16, to += pair << 1) {
-    spread(v128.load(g0 + c), v128.load(g1 + c), stage);
-    spread(v128.load(g2 + c), v128.load(g3 + c), stage + 64);
-    for (let j: usize = 0, out = to; j < 64; j += 16, out += place) {
-      const a = v128.load(stage + j), b = v128.load(stage + j, 64), row = place << 2;
-      storePairs(a, out, pair);
-      storePairs(f32x4.add(a, b), out + row, pair);
-      storePairs(f32x4.sub(a, b), out + (row << 1), pair);
-      storePairs(f32x4.neg(b), out + (row << 1) + row, pair);
+    for (let i: usize = 0; i < 4; i++) {
+      const row = points + i * POINT_ROW, p0 = <usize>load<u32>(row) + c, p1 = <usize>load<u32>(row, 4) + c;
+      const p2 = <usize>load<u32>(row, 8) + c, p3 = <usize>load<u32>(row, 12) + c;
+      spread(v128.load(p0), v128.load(p1), v128.load(p2), v128.load(p3), stage + i * STAGE_ROW);
+    }
+    for (let j: usize = 0, out = to; j < STAGE_ROW; j += 16, out += place) {
+      const at = stage + j;
+      spread(v128.load(at), v128.load(at, 96), v128.load(at, 192), v128.load(at, 288), line);
+      for (let i: usize = 0, down = out; i < STAGE_ROW; i += 16, down += place * 6) storePairs(v128.load(line + i), down, pair);
     }
   }
 }
 
-/** A of two vectors: a, a + b, a - b, -b. */
+/** A of four vectors. */
 // @ts-ignore: decorator
 @inline
-function spread(a: v128, b: v128, to: usize): void {
-  v128.store(to, a);
-  v128.store(to, f32x4.add(a, b), 16);
-  v128.store(to, f32x4.sub(a, b), 32);
-  v128.store(to, f32x4.neg(b), 48);
+function spread(g0: v128, g1: v128, g2: v128, g3: v128, to: usize): void {
+  const half = f32x4.splat(0.5), h = f32x4.splat(H), double = f32x4.splat(2);
+  const even1 = madd(half, g2, g0), odd1 = f32x4.mul(h, madd(half, g3, g1));
+  const even2 = madd(double, g2, g0), odd2 = f32x4.mul(h, f32x4.mul(double, madd(double, g3, g1)));
+  v128.store(to, g0);
+  v128.store(to, f32x4.add(even1, odd1), 16);
+  v128.store(to, f32x4.sub(even1, odd1), 32);
+  v128.store(to, f32x4.add(even2, odd2), 48);
+  v128.store(to, f32x4.sub(even2, odd2), 64);
+  v128.store(to, g3, 80);
 }
 
 // @ts-ignore: decorator
@@ -100,35 +108,35 @@ export function winogradGradWeight(args: usize, thread: u32, threads: u32, scrat
   for (let column = thread; column < columns; column += threads) {
     for (let c: usize = 0; c < row; c += 16) {
       const from = parts + <usize>column * row + c, to = dw + <usize>column * row * 9 + c;
-      for (let i: usize = 0; i < 4; i++) {
-        const at = from + i * (place << 2);
-        const m0 = sum(at, chunks, place), m1 = sum(at + place, chunks, place);
-        const m2 = sum(at + place * 2, chunks, place), m3 = sum(at + place * 3, chunks, place);
-        gather(m0, m1, m2, m3, stage + (i << 4), 64);
+      for (let i: usize = 0, at = from; i < STAGE_ROW; i += 16, at += place * 6) {
+        const m0 = sum(at, chunks, place), m1 = sum(at + place, chunks, place), m2 = sum(at + place * 2, chunks, place);
+        const m3 = sum(at + place * 3, chunks, place), m4 = sum(at + place * 4, chunks, place);
+        gather(m0, m1, m2, m3, m4, sum(at + place * 5, chunks, place), stage + i, STAGE_ROW);
       }
       for (let j: usize = 0; j < 3; j++) {
-        const at = stage + (j << 6);
-        gather(v128.load(at), v128.load(at, 16), v128.load(at, 32), v128.load(at, 48), to + j * row, row * 3);
+        const at = stage + j * STAGE_ROW, m0 = v128.load(at), m1 = v128.load(at, 16), m2 = v128.load(at, 32), m3 = v128.load(at, 48);
+        gather(m0, m1, m2, m3, v128.load(at, 64), v128.load(at, 80), to + j * row, row * 3);
       }
     }
   }
 }
 
-/** G^T of four vectors: m0 + (m1 + m2) / 2, (m1 - m2) / 2, (m1 + m2) / 2 + m3. */
+/** G^T of six vectors. */
 // @ts-ignore: decorator
 @inline
-function gather(m0: v128, m1: v128, m2: v128, m3: v128, to: usize, step: usize): void {
-  const half = f32x4.splat(0.5), middle = f32x4.mul(half, f32x4.add(m1, m2));
-  v128.store(to, f32x4.add(m0, middle));
-  v128.store(to + step, f32x4.mul(half, f32x4.sub(m1, m2)));
-  v128.store(to + (step << 1), f32x4.add(middle, m3));
+function gather(m0: v128, m1: v128, m2: v128, m3: v128, m4: v128, m5: v128, to: usize, step: usize): void {
+  const third = f32x4.splat(1.0 / 3), h = f32x4.splat(H / 3), minus = f32x4.splat(-2);
+  const even1 = f32x4.add(m1, m2), even2 = f32x4.add(m3, m4), odd1 = f32x4.sub(m1, m2), odd2 = f32x4.sub(m3, m4);
+  v128.store(to, madd(third, madd(minus, even1, f32x4.mul(f32x4.splat(0.5), even2)), m0));
+  v128.store(to + step, f32x4.mul(h, madd(minus, odd1, odd2)));
+  v128.store(to + step * 2, madd(third, f32x4.sub(even2, even1), m5));
 }
 
 /** Four numbers, added over the chunks in order. */
 function sum(at: usize, chunks: u32, place: usize): v128 {
   let total = v128.load(at);
   for (let i: u32 = 1; i < chunks; i++) {
-    at += place << 4;
+    at += place * PLACES;
     total = f32x4.add(total, v128.load(at));
   }
   return total;

@@ -1,12 +1,22 @@
-// 3 x 3 convolution with stride 1 by Winograd's F(2 x 2, 3 x 3) (Lavin & Gray 2015, arXiv 1509.09308): each 4 x 4 patch d of the
-// source gives 2 x 2 pixels with 16 multiplications a channel pair where the sum over taps needs 36.
+// 3 x 3 convolution with stride 1 by Winograd's F(4 x 4, 3 x 3) (Lavin & Gray 2015, arXiv 1509.09308): each 6 x 6 patch d of the
+// source gives 4 x 4 pixels with 36 multiplications a channel pair where the sum over taps needs 144.
 //
-//   y = A^T [ (G w G^T) * (B^T d B) ] A       * summed over channels: 16 matrix products, one for each place of the patch
+//   y = A^T [ (G w G^T) * (B^T d B) ] A       * summed over channels: 36 matrix products, one for each place of the patch
+//
+// Polynomials are evaluated at 0, +-1/sqrt 2, +-sqrt 2 and infinity, where rounding grows least. With h = 1 / sqrt 2:
+//
+//         1  0 -5/2  0   1  0           1     0    0              1  0   0    0
+//         0 -2h -2   h   1  0         -2/3 -2h/3 -1/3             1  h  1/2  h/2
+//   B^T = 0  2h -2  -h   1  0     G = -2/3  2h/3 -1/3         A = 1 -h  1/2 -h/2
+//         0 -h -1/2 2h   1  0          1/6   h/3  1/3             1 2h   2   4h
+//         0  h -1/2 -2h  1  0          1/6  -h/3  1/3             1 -2h  2  -4h
+//         0  1   0 -5/2  0  1           0     0    1              0  0   0    1
 //
 // A block is some rows of patches; its transformed patches v and products m stay in the thread's cache. The gradient of the input is
 // the same convolution of g with the taps turned round.
 import { elementwiseTile } from "./elementwise";
 import { block, DEPTH, multiply, PACKED_A, PANEL, placeRows } from "./gemm";
+import { madd } from "./simd";
 import { takeTile } from "./turns";
 
 /** Patches of an image, and the pixels on the other side that each of them stands for. Steps are in bytes; pixels have no gaps. */
@@ -29,7 +39,7 @@ export class Patches {
 /** Arguments of the command. */
 @unmanaged
 class Winograd extends Patches {
-  /** G w G^T as [16][panel][length][16 columns]. */
+  /** G w G^T as [36][panel][length][16 columns], places APART bytes further than that. */
   weight: u32;
   out: u32;
   /** Columns of a product. */
@@ -38,27 +48,44 @@ class Winograd extends Patches {
   epilogue: u32;
 }
 
-// Scratch, from where the tables of gemm.ts end: four addresses, a 4 x 4 of vectors between two passes, zeros for pixels outside of
-// the image, room for pixels that nobody wants, then v and m.
+/** Pixels on a side of what a patch gives; of the patch; its places. */
+const SIDE: u32 = 4;
+export const PLACES: u32 = 36;
+/** 1 / sqrt 2 */
+export const H: f32 = 0.70710678;
+
+// Scratch, from where the tables of gemm.ts end: addresses of up to 36 pixels, a 6 x 6 of vectors between two passes, zeros for
+// pixels outside of the image, room for pixels that nobody wants, then v and m.
 export const POINTS: usize = PACKED_A;
-export const STAGE: usize = POINTS + 64;
-export const ZEROS: usize = STAGE + 256;
+/** Bytes from one row of a patch to the next, in POINTS and in STAGE. */
+export const POINT_ROW: usize = 32;
+export const STAGE: usize = POINTS + 256;
+export const STAGE_ROW: usize = 96;
+export const LINE: usize = STAGE + 576; // one more row
+export const ZEROS: usize = LINE + 64 + 64;
 export const MOST_CHANNELS: usize = 2048;
 const DROPPED: usize = ZEROS + 4 * MOST_CHANNELS;
 export const PATCHES: usize = DROPPED + 4 * MOST_CHANNELS;
-/** Bytes between the places of a patch: without them all 16 would fall into one set of the cache. */
+/** Bytes between the places of a patch: without them all of them would fall into one set of the cache. */
 export const APART: usize = 64;
 
+/** Rows of patches of an image, and patches of a row. */
+// @ts-ignore: decorator
+@inline
+export function patchesOf(pixels: u32): u32 {
+  return (pixels + SIDE - 1) / SIDE;
+}
+
 export function winograd(args: usize, thread: u32, threads: u32, scratch: usize): void {
-  const p = changetype<Winograd>(args), rows = p.images * ((p.outHeight + 1) >> 1);
+  const p = changetype<Winograd>(args), rows = p.images * patchesOf(p.outHeight);
   memory.fill(scratch + ZEROS, 0, 4 * MOST_CHANNELS);
   for (let row = takeTile() * p.rows; row < rows; row = takeTile() * p.rows) patchRows(p, row, min(rows, row + p.rows), scratch);
 }
 
 /** Rows [begin, end) of patches, counted through all images. */
 function patchRows(p: Winograd, begin: u32, end: u32, scratch: usize): void {
-  const across = (p.outWidth + 1) >> 1, patches = (end - begin) * across, place = (<usize>(patches * p.length) << 2) + APART;
-  const products = scratch + PATCHES + (place << 4);
+  const across = patchesOf(p.outWidth), patches = (end - begin) * across, place = (<usize>(patches * p.length) << 2) + APART;
+  const products = scratch + PATCHES + PLACES * place;
   let v = scratch + PATCHES;
   for (let row = begin; row < end; row++) {
     for (let column: u32 = 0; column < across; column++, v += <usize>p.length << 2) {
@@ -77,7 +104,7 @@ function patchRows(p: Winograd, begin: u32, end: u32, scratch: usize): void {
       }
     }
     if (p.epilogue) {
-      const rest = products + (apart << 4);
+      const rest = products + PLACES * apart;
       elementwiseTile(p.epilogue, firstPixel(p, begin), firstPixel(p, end), left, left + columns, rest);
     }
   }
@@ -85,18 +112,18 @@ function patchRows(p: Winograd, begin: u32, end: u32, scratch: usize): void {
 
 /** The first pixel that row `row` of patches gives. */
 function firstPixel(p: Winograd, row: u32): u32 {
-  const down = (p.outHeight + 1) >> 1;
-  return (row / down * p.outHeight + row % down * 2) * p.outWidth;
+  const down = patchesOf(p.outHeight);
+  return (row / down * p.outHeight + row % down * SIDE) * p.outWidth;
 }
 
-/** m = v weight for the 16 places of a patch, columns [left, left + columns). */
+/** m = v weight for the places of a patch, columns [left, left + columns). */
 function multiplyPlaces(p: Winograd, patches: u32, left: u32, columns: u32, products: usize, scratch: usize): void {
   const work = block(scratch), length = p.length, panel = <usize>length << 6, panels = (p.columns + PANEL - 1) / PANEL;
   const blocks = (length + DEPTH - 1) / DEPTH, row = <usize>columns << 2;
-  for (let place: u32 = 0; place < 16; place++) {
+  for (let place: u32 = 0; place < PLACES; place++) {
     const v = scratch + PATCHES + <usize>place * ((<usize>(patches * length) << 2) + APART);
     const m = products + <usize>place * (<usize>patches * row + APART);
-    const weight = <usize>p.weight + <usize>(place * panels + left / PANEL) * panel;
+    const weight = <usize>p.weight + <usize>(place * panels + left / PANEL) * panel + place * APART;
     for (let i: u32 = 0; i < blocks; i++) {
       const begin = length * i / blocks, end = length * (i + 1) / blocks;
       work.rows = patches;
@@ -112,38 +139,56 @@ function multiplyPlaces(p: Winograd, patches: u32, left: u32, columns: u32, prod
   }
 }
 
-/** Addresses of the 16 source pixels of a patch: in the image, or among zeros. What lies above or to the left wraps to large numbers. */
+/** Addresses of the source pixels of a patch: in the image, or among zeros. What lies above or to the left wraps to large numbers. */
 export function patchPoints(p: Patches, row: u32, column: u32, scratch: usize): void {
-  const down = (p.outHeight + 1) >> 1, image = row / down, top = (row % down) * 2 - p.padding, left = column * 2 - p.padding;
-  const pixel = p.length << 2, lanes = i32x4(0, 1, 2, 3), zeros = i32x4.splat(<i32>(scratch + ZEROS));
-  const inside = i32x4.lt_u(i32x4.add(i32x4.splat(left), lanes), i32x4.splat(p.width));
-  const first = p.source + ((image * p.height + top) * p.width + left) * pixel;
-  let line = i32x4.add(i32x4.splat(first), i32x4.mul(lanes, i32x4.splat(pixel)));
-  for (let i: u32 = 0; i < 4; i++) {
-    v128.store(scratch + POINTS + (<usize>i << 4), top + i < p.height ? v128.bitselect(line, zeros, inside) : zeros);
-    line = i32x4.add(line, i32x4.splat(p.width * pixel));
+  const down = patchesOf(p.outHeight), image = row / down, top = (row % down) * SIDE - p.padding, left = column * SIDE - p.padding;
+  const pixel = p.length << 2, zeros = i32x4.splat(<i32>(scratch + ZEROS)), width = i32x4.splat(p.width);
+  const lanes = i32x4(0, 1, 2, 3), x0 = i32x4.add(i32x4.splat(left), lanes), x1 = i32x4.add(x0, i32x4.splat(4));
+  const inside0 = i32x4.lt_u(x0, width), inside1 = i32x4.lt_u(x1, width);
+  let line = p.source + ((image * p.height + top) * p.width + left) * pixel;
+  const step0 = i32x4.mul(lanes, i32x4.splat(pixel)), step1 = i32x4.add(step0, i32x4.splat(pixel << 2));
+  for (let i: u32 = 0, to = scratch + POINTS; i < 6; i++, to += POINT_ROW) {
+    const here = top + i < p.height;
+    v128.store(to, here ? v128.bitselect(i32x4.add(i32x4.splat(line), step0), zeros, inside0) : zeros);
+    v128.store(to, here ? v128.bitselect(i32x4.add(i32x4.splat(line), step1), zeros, inside1) : zeros, 16);
+    line += p.width * pixel;
   }
 }
 
-/** Addresses of the four pixels of a patch on the other side, from channel `left` on; `outside` for those that are not there. */
+/** Addresses of the pixels of a patch on the other side, from channel `left` on; `outside` for those that are not there. */
 export function pixelPoints(p: Patches, first: u32, row: u32, column: u32, left: u32, outside: u32, scratch: usize): void {
-  const down = (p.outHeight + 1) >> 1, image = row / down, top = (row % down) * 2, pixel = p.columns << 2, line = p.outWidth * pixel;
-  const insideX = i32x4.lt_u(i32x4.add(i32x4.splat(column * 2), i32x4(0, 1, 0, 1)), i32x4.splat(p.outWidth));
-  const insideY = i32x4.lt_u(i32x4.add(i32x4.splat(top), i32x4(0, 0, 1, 1)), i32x4.splat(p.outHeight));
-  const at = first + ((image * p.outHeight + top) * p.outWidth + column * 2) * pixel + (left << 2);
-  const line1 = i32x4.mul(i32x4.splat(line), i32x4(0, 0, 1, 1)), pixel1 = i32x4.mul(i32x4.splat(pixel), i32x4(0, 1, 0, 1));
-  const points = i32x4.add(i32x4.splat(at), i32x4.add(line1, pixel1));
-  v128.store(scratch + POINTS, v128.bitselect(points, i32x4.splat(outside), v128.and(insideX, insideY)));
+  const down = patchesOf(p.outHeight), image = row / down, top = (row % down) * SIDE, pixel = p.columns << 2;
+  const lanes = i32x4(0, 1, 2, 3), nowhere = i32x4.splat(outside);
+  const inside = i32x4.lt_u(i32x4.add(i32x4.splat(column * SIDE), lanes), i32x4.splat(p.outWidth));
+  let line = first + ((image * p.outHeight + top) * p.outWidth + column * SIDE) * pixel + (left << 2);
+  const step = i32x4.mul(lanes, i32x4.splat(pixel));
+  for (let i: u32 = 0, to = scratch + POINTS; i < SIDE; i++, to += POINT_ROW) {
+    const here = top + i < p.outHeight;
+    v128.store(to, here ? v128.bitselect(i32x4.add(i32x4.splat(line), step), nowhere, inside) : nowhere);
+    line += p.outWidth * pixel;
+  }
 }
 
-/** B^T of four vectors: d0 - d2, d1 + d2, d2 - d1, d1 - d3. */
+/** The pixel at `column` bytes of row `row` of POINTS. */
 // @ts-ignore: decorator
 @inline
-function sourcePass(d0: v128, d1: v128, d2: v128, d3: v128, to: usize, step: usize): void {
-  v128.store(to, f32x4.sub(d0, d2));
-  v128.store(to + step, f32x4.add(d1, d2));
-  v128.store(to + (step << 1), f32x4.sub(d2, d1));
-  v128.store(to + (step << 1) + step, f32x4.sub(d1, d3));
+function pointAt(points: usize, row: usize): usize {
+  return <usize>load<u32>(points + row * POINT_ROW);
+}
+
+/** B^T of six vectors. */
+// @ts-ignore: decorator
+@inline
+function sourcePass(d0: v128, d1: v128, d2: v128, d3: v128, d4: v128, d5: v128, to: usize, step: usize): void {
+  const most = f32x4.splat(-2.5), half = f32x4.splat(-0.5), h = f32x4.splat(H);
+  v128.store(to, madd(most, d2, f32x4.add(d0, d4)));
+  v128.store(to + step * 5, madd(most, d3, f32x4.add(d1, d5)));
+  const even1 = f32x4.sub(d4, f32x4.add(d2, d2)), odd1 = f32x4.mul(h, f32x4.sub(d3, f32x4.add(d1, d1)));
+  v128.store(to + step, f32x4.add(even1, odd1));
+  v128.store(to + step * 2, f32x4.sub(even1, odd1));
+  const even2 = madd(half, d2, d4), odd2 = f32x4.mul(h, f32x4.sub(f32x4.add(d3, d3), d1));
+  v128.store(to + step * 3, f32x4.add(even2, odd2));
+  v128.store(to + step * 4, f32x4.sub(even2, odd2));
 }
 
 /**
@@ -153,36 +198,46 @@ function sourcePass(d0: v128, d1: v128, d2: v128, d3: v128, to: usize, step: usi
 export function transformPatch(scratch: usize, begin: u32, end: u32, to: usize, place: usize, panel: usize): void {
   const points = scratch + POINTS, stage = scratch + STAGE;
   for (let c = <usize>begin << 2, last = <usize>end << 2, step: usize = 0; c < last; c += 16) {
-    for (let i: usize = 0; i < 64; i += 16) {
-      const p0 = <usize>load<u32>(points + i) + c, p1 = <usize>load<u32>(points + i, 4) + c;
-      const p2 = <usize>load<u32>(points + i, 8) + c, p3 = <usize>load<u32>(points + i, 12) + c;
-      sourcePass(v128.load(p0), v128.load(p1), v128.load(p2), v128.load(p3), stage + (i << 2), 16);
+    for (let i: usize = 0, row = points; i < 6 * STAGE_ROW; i += STAGE_ROW, row += POINT_ROW) {
+      const p0 = <usize>load<u32>(row) + c, p1 = <usize>load<u32>(row, 4) + c, p2 = <usize>load<u32>(row, 8) + c;
+      const p3 = <usize>load<u32>(row, 12) + c, p4 = <usize>load<u32>(row, 16) + c, p5 = <usize>load<u32>(row, 20) + c;
+      sourcePass(v128.load(p0), v128.load(p1), v128.load(p2), v128.load(p3), v128.load(p4), v128.load(p5), stage + i, 16);
     }
-    for (let j: usize = 0, out = to; j < 64; j += 16, out += place) {
-      const at = stage + j;
-      sourcePass(v128.load(at), v128.load(at, 64), v128.load(at, 128), v128.load(at, 192), out, place << 2);
+    for (let j: usize = 0, out = to; j < STAGE_ROW; j += 16, out += place) {
+      const at = stage + j, d0 = v128.load(at), d1 = v128.load(at, 96), d2 = v128.load(at, 192), d3 = v128.load(at, 288);
+      sourcePass(d0, d1, d2, d3, v128.load(at, 384), v128.load(at, 480), out, place * 6);
     }
     step += 16;
     to += step & 63 ? 16 : panel - 48;
   }
 }
 
-/** y = A^T m A for `columns` channels of a patch, to the four pixels at POINTS. */
+/** A^T of six vectors, to four addresses. */
+// @ts-ignore: decorator
+@inline
+function resultPass(m0: v128, m1: v128, m2: v128, m3: v128, m4: v128, m5: v128, y0: usize, y1: usize, y2: usize, y3: usize): void {
+  const half = f32x4.splat(0.5), h = f32x4.splat(H), four = f32x4.splat(4);
+  const even1 = f32x4.add(m1, m2), even2 = f32x4.add(m3, m4), odd1 = f32x4.sub(m1, m2), odd2 = f32x4.sub(m3, m4);
+  v128.store(y0, f32x4.add(f32x4.add(m0, even1), even2));
+  v128.store(y1, f32x4.mul(h, f32x4.add(odd1, f32x4.add(odd2, odd2))));
+  v128.store(y2, madd(half, even1, f32x4.add(even2, even2)));
+  v128.store(y3, madd(h, madd(half, odd1, f32x4.mul(four, odd2)), m5));
+}
+
+/** y = A^T m A for `columns` channels of a patch, to the pixels at POINTS. */
 function transformProducts(scratch: usize, columns: u32, from: usize, place: usize): void {
-  const y0 = <usize>load<u32>(scratch + POINTS), y1 = <usize>load<u32>(scratch + POINTS, 4);
-  const y2 = <usize>load<u32>(scratch + POINTS, 8), y3 = <usize>load<u32>(scratch + POINTS, 12);
-  const stage = scratch + STAGE, place2 = place << 1, place3 = place2 + place;
-  for (let c: usize = 0, bytes = <usize>columns << 2; c < bytes; c += 16) {
-    for (let i: usize = 0, at = from + c; i < 128; i += 32, at += place << 2) {
-      const m1 = v128.load(at + place), m2 = v128.load(at + place2);
-      v128.store(stage + i, f32x4.add(f32x4.add(v128.load(at), m1), m2));
-      v128.store(stage + i, f32x4.sub(f32x4.sub(m1, m2), v128.load(at + place3)), 16);
+  const points = scratch + POINTS, stage = scratch + STAGE, bytes = <usize>columns << 2;
+  const place2 = place * 2, place3 = place * 3, place4 = place * 4, place5 = place * 5;
+  for (let c: usize = 0; c < bytes; c += 16) {
+    for (let to = stage, end = stage + 6 * 64, at = from + c; to < end; to += 64, at += place * 6) {
+      const m0 = v128.load(at), m1 = v128.load(at + place), m2 = v128.load(at + place2), m3 = v128.load(at + place3);
+      resultPass(m0, m1, m2, m3, v128.load(at + place4), v128.load(at + place5), to, to + 16, to + 32, to + 48);
     }
-    const a1 = v128.load(stage, 32), b1 = v128.load(stage, 48), a2 = v128.load(stage, 64), b2 = v128.load(stage, 80);
-    v128.store(y0 + c, f32x4.add(f32x4.add(v128.load(stage), a1), a2));
-    v128.store(y1 + c, f32x4.add(f32x4.add(v128.load(stage, 16), b1), b2));
-    v128.store(y2 + c, f32x4.sub(f32x4.sub(a1, a2), v128.load(stage, 96)));
-    v128.store(y3 + c, f32x4.sub(f32x4.sub(b1, b2), v128.load(stage, 112)));
+    for (let j: usize = 0, to = points; j < 64; j += 16, to += 4) {
+      const at = stage + j, m0 = v128.load(at), m1 = v128.load(at, 64), m2 = v128.load(at, 128), m3 = v128.load(at, 192);
+      const m4 = v128.load(at, 256), m5 = v128.load(at, 320);
+      resultPass(m0, m1, m2, m3, m4, m5, pointAt(to, 0) + c, pointAt(to, 1) + c, pointAt(to, 2) + c, pointAt(to, 3) + c);
+    }
   }
 }
 
@@ -200,10 +255,10 @@ class WinogradWeight {
   tapStep: i32;
 }
 
-/** G w G^T in panels: [16][panel][length][16]. */
+/** G w G^T in panels: [36][panel][length][16]. */
 export function winogradWeight(args: usize, thread: u32, threads: u32, scratch: usize): void {
   const p = changetype<WinogradWeight>(args), fours = (p.columns + 15) >> 4 << 2, panel = <usize>p.length << 6;
-  const place = panel * (fours >> 2);
+  const place = panel * (fours >> 2) + APART;
   for (let four = thread; four < fours; four += threads) {
     const width = p.columns > four << 2 ? min<u32>(4, p.columns - (four << 2)) : 0;
     const to = <usize>p.out + panel * (four >> 2) + ((four & 3) << 4);
@@ -214,7 +269,7 @@ export function winogradWeight(args: usize, thread: u32, threads: u32, scratch: 
         const at = scratch + STAGE + i;
         weightPass(v128.load(at), v128.load(at, 48), v128.load(at, 96), scratch + PATCHES + i, 48);
       }
-      for (let i: usize = 0, out = to + (<usize>k << 6); i < 4; i++, out += place << 2) {
+      for (let i: usize = 0, out = to + (<usize>k << 6); i < 6; i++, out += place * 6) {
         const at = scratch + PATCHES + i * 48;
         weightPass(v128.load(at), v128.load(at, 16), v128.load(at, 32), out, place);
       }
@@ -234,13 +289,17 @@ function loadTaps(p: WinogradWeight, from: usize, width: u32, to: usize): void {
   }
 }
 
-/** G of three vectors: w0, (w0 + w1 + w2) / 2, (w0 - w1 + w2) / 2, w2. */
+/** G of three vectors. */
 // @ts-ignore: decorator
 @inline
 function weightPass(w0: v128, w1: v128, w2: v128, to: usize, step: usize): void {
-  const half = f32x4.splat(0.5), outer = f32x4.mul(half, f32x4.add(w0, w2)), inner = f32x4.mul(half, w1);
+  const h = f32x4.splat(H / 3), third = f32x4.splat(1.0 / 3), sixth = f32x4.splat(1.0 / 6), most = f32x4.splat(-2.0 / 3);
+  const odd2 = f32x4.mul(h, w1), odd1 = f32x4.add(odd2, odd2);
+  const even1 = madd(most, w0, f32x4.mul(f32x4.neg(third), w2)), even2 = madd(sixth, w0, f32x4.mul(third, w2));
   v128.store(to, w0);
-  v128.store(to + step, f32x4.add(outer, inner));
-  v128.store(to + (step << 1), f32x4.sub(outer, inner));
-  v128.store(to + (step << 1) + step, w2);
+  v128.store(to + step, f32x4.sub(even1, odd1));
+  v128.store(to + step * 2, f32x4.add(even1, odd1));
+  v128.store(to + step * 3, f32x4.add(even2, odd2));
+  v128.store(to + step * 4, f32x4.sub(even2, odd2));
+  v128.store(to + step * 5, w2);
 }

@@ -12,7 +12,7 @@ import { Storage } from "./wasm/storage.ts";
 import { cores, type Report, startThread, type Thread } from "./workers.ts";
 
 /** Private memory of a thread, for kernels. */
-const SCRATCH = 2 * 1024 * 1024;
+const SCRATCH = 6 * 1024 * 1024;
 
 export interface WasmOptions {
   /** Default: as many as the process has cores. */

@@ -1,4 +1,4 @@
-// 3 x 3 convolutions with stride 1 by Winograd's F(2 x 2, 3 x 3): where it serves, and its blocks.
+// 3 x 3 convolutions with stride 1 by Winograd's F(4 x 4, 3 x 3): where it serves, and its blocks.
 import { WINOGRAD, WINOGRAD_GRAD, WINOGRAD_GRAD_WEIGHT, WINOGRAD_WEIGHT } from "../../../assembly/opcodes.ts";
 import type { Step, View } from "../../tape/program.ts";
 import type { Shape } from "../../tape/shape.ts";
@@ -6,14 +6,22 @@ import type { Attributes } from "../../tape/tensor.ts";
 import type { Emitter } from "./emitter.ts";
 import { epilogue } from "./encode-matmul.ts";
 
-const MOST_CHANNELS = 2048; // as in winograd.ts
+// As in winograd.ts.
+const MOST_CHANNELS = 2048;
+const SIDE = 4;
+const PLACES = 36;
+const APART = 64;
+
+/** Bytes that a channel of a patch has in all places. */
+const EACH = 4 * PLACES;
 const MOST_PATCHES = 128; // of a block, as BLOCK_ROWS in gemm.ts
 const PATCH_BYTES = 2 ** 19; // transformed patches of a block: half of a usual second cache
-const FEWEST_PATCHES = 32; // of a block with many channels, so that the weight is not read too often
-const MOST_PATCH_BYTES = 2 ** 20; // what a thread's scratch has for them
+const FEWEST_PATCHES = 64; // of a block with many channels, so that the weight is not read too often
+const MOST_PATCH_BYTES = 5 * 2 ** 20; // what a thread's scratch has for them
+const GRAD_PATCH_BYTES = 2 ** 21; // of both sides for the gradient of the weight; a row of 128 patches takes more and still fits
 const PRODUCT_BYTES = 2 ** 18;
 
-/** A convolution as the transform sees it: 16 numbers a patch and channel. */
+/** A convolution as the transform sees it. */
 export interface Winograd {
   readonly source: View;
   readonly weight: View;
@@ -25,15 +33,17 @@ export interface Winograd {
   readonly firstTap: number;
 }
 
-const patchesAcross = (outWidth: number) => Math.ceil(outWidth / 2);
+const patchesOf = (pixels: number) => Math.ceil(pixels / SIDE);
 
-/** Products of channels, a patch each, from which the transform is chosen: below, time is short and its rounding is not worth it. */
-const FEWEST_PRODUCTS = 2 ** 22;
+/** Products of channels, a pixel each, from which the transform is chosen: below, time is short and its rounding is not worth it. */
+const FEWEST_PRODUCTS = 2 ** 24;
+/** Patches from which the transform of the weight pays, and the share of their pixels that has to be in the image. */
+const FEWEST_OF_ALL = 16;
+const FULL = 1 / 3;
 
 /**
  * Whether the transform is possible: enough channels on both sides, whole vectors, one row of patches in a thread's scratch. And
- * whether it pays: work enough, and patches enough to use the transformed weight, which is 16/9 of the weight and for 512 channels
- * as large as a third cache.
+ * whether it pays: work enough, patches enough and full enough.
  */
 export function servesWinograd(
   length: number,
@@ -43,11 +53,11 @@ export function servesWinograd(
   { algorithm }: Attributes,
 ): boolean {
   const fits = (n: number) => n % 4 === 0 && n >= 16 && n <= MOST_CHANNELS;
-  const across = patchesAcross(width);
-  const patches = images * Math.ceil(height / 2) * across;
-  const products = length * columns;
-  const pays = products >= 256 && patches * products >= FEWEST_PRODUCTS && patches >= (products > 2 ** 16 ? 512 : 128);
-  const possible = padding >= 0 && padding <= 2 && 64 * across * length <= MOST_PATCH_BYTES && across <= MOST_PATCHES;
+  const across = patchesOf(width);
+  const patches = images * patchesOf(height) * across;
+  const pixels = images * height * width;
+  const pays = patches >= FEWEST_OF_ALL && pixels >= FULL * SIDE ** 2 * patches && pixels * length * columns >= FEWEST_PRODUCTS;
+  const possible = padding >= 0 && padding <= 2 && EACH * across * length <= MOST_PATCH_BYTES && across <= MOST_PATCHES;
   return fits(length) && fits(columns) && possible && (algorithm ? algorithm === "winograd" : pays);
 }
 
@@ -56,12 +66,12 @@ export function emitWinograd({ source, weight, padding, step, columnStep, tapSte
   const [images, height, width, length] = source.shape;
   const result = of.outputs[0];
   const [, outHeight, outWidth, columns] = result.shape;
-  const across = patchesAcross(outWidth);
-  const wanted = Math.max(FEWEST_PATCHES, PATCH_BYTES / (64 * length));
-  const patches = Math.min(MOST_PATCHES, wanted, MOST_PATCH_BYTES / (64 * length));
+  const across = patchesOf(outWidth);
+  const wanted = Math.max(FEWEST_PATCHES, PATCH_BYTES / (EACH * length));
+  const patches = Math.min(MOST_PATCHES, wanted, MOST_PATCH_BYTES / (EACH * length));
   const rows = Math.max(1, Math.floor(patches / across));
-  const tileColumns = Math.max(16, Math.floor(PRODUCT_BYTES / (64 * rows * across) / 16) * 16);
-  const bytes = 64 * Math.ceil(columns / 16) * length * 16;
+  const tileColumns = Math.max(16, Math.floor(PRODUCT_BYTES / (EACH * rows * across) / 16) * 16);
+  const bytes = PLACES * (64 * Math.ceil(columns / 16) * length + APART);
   const start = out.temporary(bytes);
   const transformed = { start, end: start + bytes };
   out.emit(WINOGRAD_WEIGHT, { reads: [out.range(weight)], writes: [transformed] }, [
@@ -76,22 +86,21 @@ export function emitWinograd({ source, weight, padding, step, columnStep, tapSte
 
 const TILE = 128; // channels of a tile on either side, as BLOCK_ROWS in gemm.ts
 const GRAD_TILES = 16; // wanted
-const CHUNK_PATCHES = 512; // of a chunk at least: its sums have to be written and read again
+const CHUNK_PATCHES = 256; // of a chunk at least: its sums have to be written and read again
 
 /** Emits the gradient of the weight: sums for each place of a patch in chunks, then the weight. */
 export function emitWinogradGrad(x: View, g: View, padding: number, of: Step, out: Emitter): void {
   const [images, height, width, length] = x.shape;
   const [, outHeight, outWidth, columns] = g.shape;
-  const across = patchesAcross(outWidth);
-  const down = images * Math.ceil(outHeight / 2);
-  const tile = across > 64 ? TILE / 2 : TILE; // a row of patches has to fit into a thread's scratch
-  const tileLength = Math.min(tile, length);
-  const tileColumns = Math.min(tile, columns);
-  const patches = Math.min(256, MOST_PATCH_BYTES / (64 * (tileLength + tileColumns)));
+  const across = patchesOf(outWidth);
+  const down = images * patchesOf(outHeight);
+  const tileLength = Math.min(TILE, length);
+  const tileColumns = Math.min(TILE, columns);
+  const patches = Math.min(256, GRAD_PATCH_BYTES / (EACH * (tileLength + tileColumns)));
   const rows = Math.max(1, Math.floor(patches / across));
-  const tiles = Math.ceil(length / tile) * Math.ceil(columns / tile);
+  const tiles = Math.ceil(length / TILE) * Math.ceil(columns / TILE);
   const chunks = Math.max(1, Math.floor(Math.min(GRAD_TILES / tiles, (down * across) / CHUNK_PATCHES)));
-  const bytes = 4 * chunks * 16 * columns * length;
+  const bytes = EACH * chunks * columns * length;
   const start = out.temporary(bytes);
   const parts = { start, end: start + bytes };
   out.emit(WINOGRAD_GRAD, { reads: [out.range(x), out.range(g)], writes: [parts] }, [

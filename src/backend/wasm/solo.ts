@@ -7,7 +7,7 @@ import { Emitter } from "./emitter.ts";
 import { encoders } from "./encoders.ts";
 import { CONTROL, Memory } from "./memory.ts";
 
-const SCRATCH = 2 ** 21;
+const SCRATCH = 6 * 2 ** 20;
 const MEMORY = 2 ** 26;
 const TEMPORARIES = 2 ** 24;
 
