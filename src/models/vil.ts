@@ -182,20 +182,20 @@ class MlpBlock extends Module {
 }
 
 /** Patches at a lower resolution, then blocks. */
-class Stage extends Module {
+class Stage {
   readonly patches: PatchEmbed;
   readonly blocks: readonly (readonly [AttentionBlock, MlpBlock])[];
   readonly globals: number;
 
   constructor(inputs: number, options: StageOptions, normEmbed: boolean, rates: readonly number[]) {
-    super();
     this.patches = new PatchEmbed(inputs, options, normEmbed);
     this.blocks = rates.map((rate) => [new AttentionBlock(options, rate), new MlpBlock(options.dim, rate)]);
     this.globals = options.globals;
   }
 
-  protected override fields(): Iterable<[string, unknown]> {
-    return [this.patches, ...this.blocks.flat()].map((layer, i): [string, unknown] => [String(i), layer]);
+  /** In the order in which official names count them. */
+  get modules(): Module[] {
+    return [this.patches, ...this.blocks.flat()];
   }
 
   /** A map -> the tokens that enter the first block and those that leave each, and the rows and columns of their places. */
@@ -252,7 +252,7 @@ export class ViL extends Module {
   }
 
   protected override fields(): Iterable<[string, unknown]> {
-    const layers = this.layers.map((stage, i): [string, unknown] => [`layer${i + 1}`, stage]);
+    const layers = this.layers.map((stage, i): [string, unknown] => [`layer${i + 1}`, stage.modules]);
     return [...layers, ["norm", this.norm], ["head", this.head]];
   }
 
@@ -295,15 +295,12 @@ export class ViL extends Module {
 
   /** Features by place after the last norm. [b, h, w, 3] -> [b, h', w', features] */
   map(x: Tensor): Tensor {
-    return last(this.stages(x));
+    return this.norm.forward(last(this.stages(x)));
   }
 
-  /** Maps of the stages, without global tokens: [b, h / 4, w / 4, c] and so on; the last after the last norm */
+  /** Maps of the stages, without global tokens and before the last norm: [b, h / 4, w / 4, c] and so on */
   stages(x: Tensor): Tensor[] {
-    return this.outputs(x).map(({ stage, size, tokens }, i) => {
-      const map = placesOf(last(tokens), stage.globals, size);
-      return i === this.layers.length - 1 ? this.norm.forward(map) : map;
-    });
+    return this.outputs(x).map(({ stage, size, tokens }) => placesOf(last(tokens), stage.globals, size));
   }
 
   /** Tokens after each of the last n blocks with their number of global ones, counted over all stages; the last stage's are normed. */

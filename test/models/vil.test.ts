@@ -73,7 +73,8 @@ test("features, maps, tokens and attention have the shapes that are promised", a
   )(fill("x", [2, 48, 48, 3], "input"));
   const shapes = (list: Host[]) => list.map(({ shape }) => shape);
   assert.equal(got.y.shape, [2, 16]);
-  assert.equal(got.map, got.stages[2]);
+  assert.equal(got.map.shape, got.stages[2].shape);
+  assert.equal(got.map.data, got.layers[2].data);
   assert.equal(shapes(got.stages), [
     [2, 12, 12, 8],
     [2, 6, 6, 12],
