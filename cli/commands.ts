@@ -8,6 +8,7 @@ import demo from "./demo.ts";
 import doctor from "./doctor.ts";
 import embed from "./embed.ts";
 import { commandHelp, type Groups, rootHelp } from "./help.ts";
+import inspect from "./inspect.ts";
 import knn from "./knn.ts";
 import methods from "./methods.ts";
 import models from "./models.ts";
@@ -40,7 +41,7 @@ const help = command({
 export const groups: Groups = {
   Learn: [demo, train, resume],
   "Measure and use": [knn, embed, attend, report],
-  "Look up": [methods, models, recipes],
+  "Look up": [inspect, methods, models, recipes],
   "Set up": [doctor, data, completions, help],
 };
 

@@ -10,6 +10,7 @@ import { methods } from "../methods/methods.ts";
 import type { OptionTable, OptionValues } from "../methods/options.ts";
 import { type Backbone, makeBackbone } from "../models/backbone.ts";
 import { readBackbone } from "../models/pretrained.ts";
+import { cifarResnets } from "../models/resnet-cifar.ts";
 import { withoutNumbers, withSeed } from "../nn/init.ts";
 import { loadState, namedParameters } from "../nn/module.ts";
 import type { RunOptions } from "../train/options.ts";
@@ -85,4 +86,7 @@ async function openForeign(checkpoint: Checkpoint, { backbone, size }: EncoderOp
 }
 
 /** Side of the images that networks are made for whose weights do not tell. */
-const usualSize = (backbone: string): number => (/-cifar\b/.test(backbone) ? 32 : backbone === "conv4" ? 84 : 224);
+function usualSize(backbone: string): number {
+  if (backbone === "conv4") return 84;
+  return Object.hasOwn(cifarResnets, backbone) || /-cifar\b/.test(backbone) ? 32 : 224;
+}

@@ -7,6 +7,7 @@ import { beitFamily } from "./beit.ts";
 import { conv4Family } from "./conv4.ts";
 import { cvtFamily } from "./cvt.ts";
 import { resnetFamily } from "./resnet.ts";
+import { cifarResnetFamily } from "./resnet-cifar.ts";
 import { simclrResNetFamily } from "./resnet-simclr.ts";
 import { swinFamily } from "./swin.ts";
 import { vilFamily } from "./vil.ts";
@@ -64,6 +65,7 @@ export interface Family {
 
 const families: readonly Family[] = [
   resnetFamily,
+  cifarResnetFamily,
   simclrResNetFamily,
   conv4Family,
   vitFamily,

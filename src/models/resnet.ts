@@ -142,7 +142,7 @@ export abstract class ResidualNet extends Module {
 
   /** [b, h, w, 3] -> [b, h / 32, w / 32, features] (h / 8 with the CIFAR stem) */
   map(x: Tensor): Tensor {
-    return this.stages(x)[3];
+    return this.stages(x).at(-1) as Tensor;
   }
 
   /** Outputs of the last n blocks as rows of pixels, the earliest first: n of [b, h w, c] */

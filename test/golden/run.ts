@@ -1,11 +1,13 @@
 // Every kind of golden file and its runner: the files beside this one export them as `runners`.
 import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import type { Backend } from "../../src/backend/backend.ts";
 import { openBackend } from "../../src/backend/open.ts";
 import { isCheckpointGolden, runCheckpointGolden } from "./checkpoints.ts";
 import { Check, openGolden, type Runners } from "./golden.ts";
+import { isCifarGolden, runCifarGolden } from "./resnet-cifar.ts";
 
-const helpers = ["golden.ts", "run.ts", "models.ts", "checkpoints.ts"];
+const helpers = ["golden.ts", "run.ts", "models.ts", "checkpoints.ts", "resnet-cifar.ts"];
 
 async function loadRunners(): Promise<Runners> {
   const files = readdirSync(fileURLToPath(new URL(".", import.meta.url))).filter((name) => name.endsWith(".ts") && !helpers.includes(name));
@@ -16,19 +18,23 @@ async function loadRunners(): Promise<Runners> {
 let runners: Promise<Runners> | undefined;
 
 /** Runs one golden file on a backend of its own, so that files share neither memory nor failures. Throws when its kind is unknown. */
-export async function runGolden(path: string, backendName: "wasm" | "gpu" | "reference"): Promise<Check> {
+export async function runGolden(path: string, backendName: "wasm" | "reference"): Promise<Check> {
   if (isCheckpointGolden(path)) return runCheckpointGolden(path);
+  const backend = await openBackend({ backend: backendName });
+  try {
+    return isCifarGolden(path) ? await runCifarGolden(path, backend) : await runKind(path, backend);
+  } finally {
+    await backend.close();
+  }
+}
+
+async function runKind(path: string, backend: Backend): Promise<Check> {
   runners ??= loadRunners();
   const golden = await openGolden(path);
   const runner = (await runners)[golden.config.kind];
   if (!runner) throw new RangeError(`Cannot run ${golden.name}: no runner for kind "${golden.config.kind}"`);
   const check = new Check(golden);
-  const backend = await openBackend({ backend: backendName });
-  try {
-    await runner(golden, check, backend);
-  } finally {
-    await backend.close();
-  }
+  await runner(golden, check, backend);
   return check;
 }
 
