@@ -14,7 +14,7 @@ import type { Tensor } from "../tape/tensor.ts";
 import { MaskedAutoencoder } from "./autoencoder.ts";
 import { type Masking, patchify, randomMasking } from "./masking.ts";
 import { method } from "./method.ts";
-import { flag, number, whole } from "./options.ts";
+import { choice, flag, number, whole } from "./options.ts";
 
 /** What hidden patches are compared with: pixels, or pixels of mean 0 and (unbiased) variance 1 within their patch. [b, n, p p 3] */
 export function pixelTargets(x: Tensor, patch: number, normalized: boolean): Tensor {
@@ -39,6 +39,11 @@ export const mae = method({
   options: {
     maskRatio: number(0.75, "Share of the patches that is hidden", { above: 0, below: 1 }),
     normPixels: flag(true, "Compare pixels normalised within each patch"),
+    features: choice(
+      "class",
+      ["class", "patches"],
+      "What stands for an image when it is trained: the class token, or the mean of its patches",
+    ),
     decoderDim: whole(512, "Width of the decoder, a multiple of 4 and of its heads", { min: 4 }),
     decoderDepth: whole(8, "Blocks of the decoder"),
     decoderHeads: whole(16, "Heads of the decoder's attention"),
@@ -47,10 +52,11 @@ export const mae = method({
   views: (_, size) => maeViews(size),
   evaluationView: (_, size) => evaluationView(size, { interpolation: "bicubic" }),
 
-  build(backbone, { decoderDim: dim, decoderDepth: depth, decoderHeads: heads }) {
+  build(backbone, { features, decoderDim: dim, decoderDepth: depth, decoderHeads: heads }) {
     const encoder = backbone();
     if (!(encoder instanceof ViT))
       throw new RangeError("Cannot hide patches from this backbone: expected a vision transformer, such as vit-tiny-16");
+    encoder.readout = features;
     return { model: new MaskedAutoencoder(encoder, { dim, depth, heads }) };
   },
 

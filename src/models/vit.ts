@@ -190,6 +190,8 @@ export class ViT extends Module {
   head?: Linear;
   fc_norm?: LayerNorm;
   readonly features: number;
+  /** What `pooled` gives: the class token, or the mean of the patch tokens after the last norm. */
+  readout: "class" | "patches" = "class";
   /** Patches on each side of the images that the position table is made for. */
   readonly grid: number;
 
@@ -261,6 +263,7 @@ export class ViT extends Module {
 
   /** [b, h, w, 3] -> [b, features] */
   pooled(x: Tensor): Tensor {
+    if (this.readout === "patches") return this.map(x).mean([1, 2]);
     const tokens = this.encode(x);
     if (this.fc_norm) return this.fc_norm.forward(tokens.slice(1, 1).mean(1));
     return this.#finalNorm(tokens.slice(1, 0, 1)).reshape([x.shape[0], this.features]);

@@ -36,7 +36,7 @@ export const maeRecipes = {
     size: 32,
     epochs: 100,
     batch: 128,
-    options: { decoderDim: 64, decoderDepth: 1, decoderHeads: 2 },
+    options: { features: "patches", decoderDim: 64, decoderDepth: 1, decoderHeads: 2 },
     optimizer: { ...adamw, lr: 4e-3 },
     schedule: { lr: "cosine", warmupEpochs: 10 },
     source: "this project; starts from mae-vitb16-1600, tuned on training pictures that were held out",

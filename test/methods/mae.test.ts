@@ -24,6 +24,21 @@ test("the loss falls on a fixed batch, though other patches are hidden each time
   assert.ok(values[19] < 0.9 * values[0], values.join(" "));
 });
 
+test("features are the class token, or the mean of the patch tokens where that is asked for", async () => {
+  const [ofClass, ofPatches] = (["class", "patches"] as const).map((features) => {
+    const options = resolveOptions(mae.options, { ...small, features });
+    return mae.encoder(mae.build(() => tinyViT(), options));
+  });
+  const x = pictures("a", 3, 12);
+  const read = compile((x: Tensor) => [ofPatches.forward(x), ofPatches.intermediateLayers(x, 1)[0].slice(1, 1).mean(1)], reference);
+  const [mean, wanted] = await read(x);
+  assert.equal(mean.shape, wanted.shape);
+  assert.ok(difference(mean, wanted) < 1e-6);
+  const readClass = compile((x: Tensor) => [ofClass.forward(x), ofClass.intermediateLayers(x, 1)[0].slice(1, 0, 1).mean(1)], reference);
+  const [token, first] = await readClass(x);
+  assert.ok(difference(token, first) < 1e-6);
+});
+
 test("the largest noise hides, and every image hides as many", async () => {
   const { kept, restore, mask } = await compile((x: Tensor) => {
     const { hidden: _, ...masking } = randomMasking(x, 0.75);
