@@ -32,12 +32,13 @@ export const readersOfOutput = (node: Node, index: number, readers: Readers): re
 /** Drops nodes that nothing reads and merges nodes with the same op, inputs and attributes. */
 export function simplify(trace: Trace): Graph {
   const known = new Map<string, Node>();
+  const arrays: Arrays = new Map();
   const merged = new Map<Node, Node>();
   const rewrite = (t: Tensor) => new Tensor(merged.get(t.node), t.index, t.shape);
   const nodes: Node[] = [];
   for (const node of reachable(trace)) {
     const inputs = node.inputs.map(rewrite);
-    const key = signature(node, inputs);
+    const key = signature(node, inputs, arrays);
     const same = known.get(key);
     merged.set(node, same ?? { ...node, inputs });
     if (same) continue;
@@ -73,13 +74,28 @@ function identity(x: object): number {
   return identities.get(x) as number;
 }
 
-function signature(node: Node, inputs: readonly Tensor[]): string {
-  return `${node.again ? "again " : ""}${node.op.name}(${inputs.map((t) => `${t.node.id}.${t.index}`)})${describe(node.attrs)}`;
+/** Arrays seen so far, by length. */
+type Arrays = Map<number, Float32Array[]>;
+
+function signature(node: Node, inputs: readonly Tensor[], arrays: Arrays): string {
+  return `${node.again ? "again " : ""}${node.op.name}(${inputs.map((t) => `${t.node.id}.${t.index}`)})${describe(node.attrs, arrays)}`;
 }
 
-function describe(attrs: Attributes): string {
-  const plain = (x: Attributes[string]) => (typeof x === "object" && !Array.isArray(x) ? `@${identity(x as object)}` : JSON.stringify(x));
+function describe(attrs: Attributes, arrays: Arrays): string {
+  const plain = (x: Attributes[string]) => {
+    if (x instanceof Float32Array) return `@${identity(first(x, arrays))}`;
+    return typeof x === "object" && !Array.isArray(x) ? `@${identity(x)}` : JSON.stringify(x);
+  };
   return Object.entries(attrs)
     .map(([name, value]) => `${name}:${plain(value)}`)
     .join();
+}
+
+/** Of arrays with the same numbers the first: a network that is called twice makes its tables anew. */
+function first(data: Float32Array, arrays: Arrays): Float32Array {
+  const alike = arrays.get(data.length) ?? [];
+  arrays.set(data.length, alike);
+  const same = alike.find((other) => other.every((x, i) => x === data[i]));
+  if (!same) alike.push(data);
+  return same ?? data;
 }

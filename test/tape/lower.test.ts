@@ -2,6 +2,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { grad } from "../../src/tape/grad.ts";
 import { lower } from "../../src/tape/lower.ts";
+import { array } from "../../src/tape/op.ts";
 import { batchNorm } from "../../src/tape/ops/normalize.ts";
 import { Parameter, type Tensor } from "../../src/tape/tensor.ts";
 import { assign, compile, type Trace } from "../../src/tape/trace.ts";
@@ -90,6 +91,15 @@ lowering("equal nodes are computed once and unused ones never", async () => {
       [4, 4],
     ],
   );
+  assert.equal(
+    program.steps.map((s) => s.op),
+    ["matmul"],
+  );
+});
+
+lowering("tables of the same numbers are one", async () => {
+  const table = () => array(Float32Array.of(1, 2, 3, 4), [2, 2]);
+  const { program } = await programOf((x) => x.matmul(table()).add(x.matmul(table())), [[3, 2]]);
   assert.equal(
     program.steps.map((s) => s.op),
     ["matmul"],
