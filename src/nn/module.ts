@@ -111,10 +111,12 @@ function* modulesIn(value: unknown, name: string, listed = false): Generator<Nam
  * forget its inner values where the context asks for it. A block is a module in a list of modules, and has no such list itself.
  */
 export function nameModules(parts: Parts): void {
+  const seen = new Set<Module>();
   for (const [key, part] of Object.entries(parts)) {
     for (const { name, module, listed } of modulesIn(part, key)) {
       const { forward } = module;
-      if (!forward) continue;
+      if (!forward || seen.has(module)) continue; // one that others share has its first name
+      seen.add(module);
       const run = (args: unknown[]) => withScope({ module: name }, () => forward.apply(module, args));
       const isBlock = listed && ![...module.namedModules()].some((inner) => inner.listed);
       const value = (...args: unknown[]) => (isBlock && context.recompute ? recompute(() => run(args)) : run(args));

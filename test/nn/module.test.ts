@@ -5,7 +5,7 @@ import { Dropout } from "../../src/nn/drop.ts";
 import { ema } from "../../src/nn/ema.ts";
 import { zeros } from "../../src/nn/init.ts";
 import { Linear } from "../../src/nn/linear.ts";
-import { Buffer, isTraining, Module, namedParameters, withContext } from "../../src/nn/module.ts";
+import { Buffer, isTraining, Module, namedParameters, nameModules, withContext } from "../../src/nn/module.ts";
 import { BatchNorm } from "../../src/nn/norm.ts";
 import { Sequential } from "../../src/nn/sequential.ts";
 import type { Tensor } from "../../src/tape/tensor.ts";
@@ -82,6 +82,7 @@ test("a shared layer is trained once and saved under both of its names; either i
   );
   assert.equal([...net.query.weight.data], [5, 6]);
   assert.throws(() => net.load(new Map()), /^Cannot load "query\.weight": checkpoint has no such tensor \(and 1 more\)$/);
+  assert.not.throws(() => nameModules({ net }));
 });
 
 test("loading takes all or nothing, and says which tensor does not fit", () => {
