@@ -10,15 +10,23 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { jobs } from "./jobs.ts";
+import type { Spread } from "./measure.ts";
 import { memoryBandwidth, microKernelPeak } from "./peak.ts";
 import { peers } from "./peers/peer.ts";
 import { measureProduct, type ProductResult, productHead, productRow, skippedLines } from "./products.ts";
 import { measureTraining, type TrainingResult, trainingJobs } from "./training.ts";
 
-function trainingRow({ name, threads, stepMs, imagesPerSecond, plannedBytes, residentBytes }: TrainingResult): string {
-  const ms = `${stepMs.median.toFixed(0)} (${stepMs.low.toFixed(0)} to ${stepMs.high.toFixed(0)})`;
+const trainingHead = `| step | threads | ms | images/s | planned MB | peak MB | PyTorch ms | its peak MB | of PyTorch's speed | of its memory |
+|---|---|---|---|---|---|---|---|---|---|`;
+
+function trainingRow({ name, threads, stepMs, imagesPerSecond, plannedBytes, peakBytes, torch }: TrainingResult): string {
+  const time = ({ median, low, high }: Spread) => `${median.toFixed(0)} (${low.toFixed(0)} to ${high.toFixed(0)})`;
   const megabytes = (bytes: number) => (bytes / 1e6).toFixed(0);
-  return `| ${name} | ${threads} | ${ms} | ${imagesPerSecond.toFixed(0)} | ${megabytes(plannedBytes)} | ${megabytes(residentBytes)} |`;
+  const own = `| ${name} | ${threads} | ${time(stepMs)} | ${imagesPerSecond.toFixed(0)} | ${megabytes(plannedBytes)} | ${megabytes(peakBytes)} |`;
+  if (!torch) return `${own} | | | |`;
+  if ("skipped" in torch) return `${own} skipped: ${torch.skipped} | | | |`;
+  const ratios = [torch.stepMs.median / stepMs.median, peakBytes / torch.peakBytes].map((ratio) => ratio.toFixed(2));
+  return `${own} ${time(torch.stepMs)} | ${megabytes(torch.peakBytes)} | ${ratios.join(" | ")} |`;
 }
 
 /** What a script beside this one prints. */
@@ -76,7 +84,7 @@ async function main(): Promise<void> {
   }
   if (trainingJobs.some(wanted)) {
     say("\n## Training steps\n");
-    say("| step | threads | ms | images/s | planned MB | resident MB |\n|---|---|---|---|---|---|");
+    say(trainingHead);
     for (const job of trainingJobs.filter(wanted)) {
       for (const count of threads) {
         training.push(measureTraining(job, count, Number(flags.seconds)));

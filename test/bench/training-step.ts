@@ -21,6 +21,6 @@ const scalars = Object.fromEntries(schedules.map(([name, schedule]) => [name, sc
 const run = () => step.run([views], scalars, { seed: 0, step: 0, epoch: 0 });
 await run(); // warms up
 const stepMs = spreadOf(await timesOf(run, 1000 * seconds));
-const residentBytes = 1024 * process.resourceUsage().maxRSS - before;
-console.log(JSON.stringify({ stepMs, plannedBytes: arenaBytes, residentBytes } satisfies StepResult));
+const peakBytes = 1024 * process.resourceUsage().maxRSS;
+console.log(JSON.stringify({ stepMs, plannedBytes: arenaBytes, residentBytes: peakBytes - before, peakBytes } satisfies StepResult));
 await backend.close();
