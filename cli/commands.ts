@@ -12,6 +12,7 @@ import inspect from "./inspect.ts";
 import knn from "./knn.ts";
 import methods from "./methods.ts";
 import models from "./models.ts";
+import pull from "./pull.ts";
 import recipes from "./recipes.ts";
 import report from "./report.ts";
 import resume from "./resume.ts";
@@ -42,7 +43,7 @@ export const groups: Groups = {
   Learn: [demo, train, resume],
   "Measure and use": [knn, embed, attend, report],
   "Look up": [inspect, methods, models, recipes],
-  "Set up": [doctor, data, completions, help],
+  "Set up": [doctor, data, pull, completions, help],
 };
 
 export const commands: readonly Command[] = Object.values(groups).flat();

@@ -24,3 +24,8 @@ export const backboneName: Named = {
   refuse: async (name) => (await import("../src/models/backbone.ts")).backboneError(name),
   listedBy: "autodidact models",
 };
+
+export const publishedName: Named = {
+  choices: async () => Object.keys((await import("../src/models/published.ts")).published),
+  listedBy: "autodidact models --published",
+};

@@ -91,8 +91,12 @@ class LiveProgress extends PlainProgress {
 const PLAIN_MS = 10_000;
 
 /** A live count of pictures on a terminal, which `close` takes away; elsewhere a plain line now and then. */
-export function counter({ err }: Terminal, now = () => performance.now()): { show(done: number, of: number): void; close(): void } {
-  const text = (done: number, of: number) => `${amount(done)} of ${amount(of)} images`;
+export function counter(
+  { err }: Terminal,
+  now = () => performance.now(),
+  unit = "images",
+): { show(done: number, of: number): void; close(): void } {
+  const text = (done: number, of: number) => `${amount(done)} of ${amount(of)} ${unit}`;
   let said = now();
   const plain = (done: number, of: number) => {
     if (now() - said < PLAIN_MS) return;

@@ -10,6 +10,7 @@ import { methods } from "../methods/methods.ts";
 import type { OptionTable, OptionValues } from "../methods/options.ts";
 import { type Backbone, makeBackbone } from "../models/backbone.ts";
 import { readBackbone } from "../models/pretrained.ts";
+import { checkpointFile } from "../models/pull.ts";
 import { cifarResnets } from "../models/resnet-cifar.ts";
 import { withoutNumbers, withSeed } from "../nn/init.ts";
 import { loadState, namedParameters } from "../nn/module.ts";
@@ -50,10 +51,11 @@ export interface EncoderOptions {
 }
 
 /**
- * Opens an encoder: a run folder (its newest checkpoint), a checkpoint of a run, or anybody's file of tensors that holds a known
- * backbone (see `openCheckpoint` and `findBackbone`).
+ * Opens an encoder: a run folder (its newest checkpoint), a checkpoint of a run, anybody's file of tensors that holds a known
+ * backbone (see `openCheckpoint` and `findBackbone`), or a published checkpoint by its name once it was pulled.
  */
-export async function openEncoder(path: string, options: EncoderOptions = {}): Promise<Encoder> {
+export async function openEncoder(pathOrName: string, options: EncoderOptions = {}): Promise<Encoder> {
+  const path = checkpointFile(pathOrName);
   const found = await stat(path).catch(() => undefined);
   if (!found && !existsSync(`${path}.index`)) throw new Error(`Cannot open "${path}": no such run or checkpoint`);
   const file = found?.isDirectory() ? (await newestCheckpoint(path)).path : path;
