@@ -103,11 +103,8 @@ function patchRows(p: Winograd, begin: u32, end: u32, scratch: usize): void {
         transformProducts(scratch, columns, m, apart);
       }
     }
-    if (p.epilogue) {
-      const rest = products + PLACES * apart;
-      elementwiseTile(p.epilogue, firstPixel(p, begin), firstPixel(p, end), left, left + columns, rest);
-    }
   }
+  if (p.epilogue) elementwiseTile(p.epilogue, firstPixel(p, begin), firstPixel(p, end), 0, p.columns, scratch + PATCHES);
 }
 
 /** The first pixel that row `row` of patches gives. */

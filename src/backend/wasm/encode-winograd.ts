@@ -19,7 +19,7 @@ const PATCH_BYTES = 2 ** 19; // transformed patches of a block: half of a usual 
 const FEWEST_PATCHES = 64; // of a block with many channels, so that the weight is not read too often
 const MOST_PATCH_BYTES = 5 * 2 ** 20; // what a thread's scratch has for them
 const GRAD_PATCH_BYTES = 2 ** 21; // of both sides for the gradient of the weight; a row of 128 patches takes more and still fits
-const PRODUCT_BYTES = 2 ** 18;
+const PRODUCT_BYTES = 2 ** 19; // of a block, for as many columns as fit
 
 /** A convolution as the transform sees it. */
 export interface Winograd {
@@ -70,7 +70,8 @@ export function emitWinograd({ source, weight, padding, step, columnStep, tapSte
   const wanted = Math.max(FEWEST_PATCHES, PATCH_BYTES / (EACH * length));
   const patches = Math.min(MOST_PATCHES, wanted, MOST_PATCH_BYTES / (EACH * length));
   const rows = Math.max(1, Math.floor(patches / across));
-  const tileColumns = Math.max(16, Math.floor(PRODUCT_BYTES / (EACH * rows * across) / 16) * 16);
+  const parts = Math.ceil((EACH * rows * across * columns) / PRODUCT_BYTES);
+  const tileColumns = 16 * Math.ceil(columns / parts / 16);
   const bytes = PLACES * (64 * Math.ceil(columns / 16) * length + APART);
   const start = out.temporary(bytes);
   const transformed = { start, end: start + bytes };
@@ -80,7 +81,7 @@ export function emitWinograd({ source, weight, padding, step, columnStep, tapSte
   const { program, reads, writes } = epilogue(of, out);
   out.emit(WINOGRAD, { reads: [out.range(source), transformed, ...reads], writes: [out.range(result), ...writes] }, [
     ...[out.address(source), height, width, length, columns, images, outHeight, outWidth, padding, rows],
-    ...[start, out.address(result), Math.min(512, tileColumns), program],
+    ...[start, out.address(result), tileColumns, program],
   ]);
 }
 
