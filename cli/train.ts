@@ -17,6 +17,13 @@ export default command({
   flags: {
     recipe: { group: "Model", type: "choice", otherwise: "the method's", help: "Published settings to start from", ...recipeName },
     backbone: { group: "Model", type: "choice", otherwise: "the recipe's", help: "Network that learns", ...backboneName },
+    init: {
+      group: "Model",
+      type: "path",
+      value: "file | name",
+      otherwise: "fresh weights",
+      help: "Checkpoint or pulled name to begin with",
+    },
     size: { group: "Model", type: "number", whole: true, min: 1, otherwise: "the recipe's", help: "Side of a view in pixels" },
     epochs: { group: "Training", type: "number", min: 0, otherwise: "the recipe's", help: "Length: times that each image is seen" },
     steps: { group: "Training", type: "number", whole: true, min: 1, help: "Length: steps of the optimiser" },
@@ -58,7 +65,7 @@ export default command({
   async run({ args: { method, images }, flags, print, note, terminal }) {
     const { recipe, backbone, size, epochs, steps, minutes, batch, accumulate, seed, lr, force, json } = flags;
     const set = lr === undefined ? flags.set : { ...flags.set, "optimizer.lr": String(lr) };
-    const request = { method, images, recipe, backbone, size, epochs, steps, minutes, batch, accumulate, seed, set };
+    const request = { method, images, recipe, backbone, init: flags.init, size, epochs, steps, minutes, batch, accumulate, seed, set };
     const settings = {
       ...machine(flags),
       recompute: flags.recompute,

@@ -24,10 +24,12 @@ const places: readonly string[] = [
   "module.encoder.", // SimSiam, PixPro
   "encoder.", // SimMIM, CAE
   "base_model/", // SimCLR
+  "base_model.",
   "module.", // SwAV
   "state_dict/",
   "model_state/", // SlowFast's MaskFeat
   "model/", // MAE, XCiT
+  "model.",
   "network/",
   "net/",
   "student/module.backbone.",

@@ -20,6 +20,8 @@ export interface RunOptions {
   readonly recipe: string;
   /** Name of a backbone, as in `models`. */
   readonly backbone: string;
+  /** Checkpoint, run or published name whose weights the run begins with; without it they are drawn by the seed. */
+  readonly init?: string;
   /** Folder, archive or list of training images. */
   readonly images: string;
   /** Side of a full view in pixels. */
@@ -86,6 +88,7 @@ export interface RunRequest {
   images: string;
   recipe?: string;
   backbone?: string;
+  init?: string;
   size?: number;
   epochs?: number;
   steps?: number;
@@ -161,6 +164,7 @@ export function configure(request: RunRequest): RunOptions {
     options: asRequest(() => resolveOptions(method.options, { ...recipe.options, ...own })),
     recipe: name,
     backbone,
+    ...(request.init === undefined ? {} : { init: request.init }),
     images: request.images,
     size,
     length: lengthOf(request, recipe),

@@ -10,6 +10,7 @@ import type { ImageSource } from "../data/source.ts";
 import type { CheckpointFile } from "../evaluate/checkpoints.ts";
 import type { RunResult, Watch } from "./events.ts";
 import { fittingStep, timeStep } from "./fit.ts";
+import { beginFrom } from "./init.ts";
 import { buildLearner, restore } from "./learner.ts";
 import { Loop } from "./loop.ts";
 import { configure, defaultSettings, RequestError, type RunOptions, type RunRequest, type RunSettings } from "./options.ts";
@@ -53,6 +54,7 @@ export async function train(
   const source = opened ?? (await openImages(options.images));
   checkImages(source, options);
   const learner = buildLearner(options, settings);
+  if (options.init !== undefined) watch.onEvent?.({ type: "note", message: await beginFrom(options.init, learner.parts, options) });
   const result = await withBackend(settings, async (backend) => {
     const { step, arenaBytes } = await fittingStep(learner, options, backend);
     const data = { fingerprint: source.fingerprint, images: source.length, classes: source.classes ?? [] };
