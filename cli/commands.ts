@@ -7,6 +7,7 @@ import data from "./data.ts";
 import demo from "./demo.ts";
 import doctor from "./doctor.ts";
 import embed from "./embed.ts";
+import exporting from "./export.ts";
 import { commandHelp, type Groups, rootHelp } from "./help.ts";
 import inspect from "./inspect.ts";
 import knn from "./knn.ts";
@@ -41,7 +42,7 @@ const help = command({
 
 export const groups: Groups = {
   Learn: [demo, train, resume],
-  "Measure and use": [knn, embed, attend, report],
+  "Measure and use": [knn, embed, attend, exporting, report],
   "Look up": [inspect, methods, models, recipes],
   "Set up": [doctor, data, pull, completions, help],
 };

@@ -20,6 +20,9 @@ export { embedder, extract, extractPixels } from "./evaluate/features.ts";
 export { classify, type Features, type Neighbours, nearest, normalizeRows, type Score } from "./evaluate/knn.ts";
 export { type KnnRequest, type KnnScore, knn } from "./evaluate/score.ts";
 export { tsne } from "./evaluate/tsne.ts";
+export { type OnnxOptions, onnxModel } from "./export/backbone.ts";
+export { type Exported, type ExportOptions, exportEncoder } from "./export/export.ts";
+export { type OnnxModel, writeOnnx } from "./export/onnx.ts";
 // Methods and recipes.
 export { type Losses, type Method, method, type Parts, type Scalars } from "./methods/method.ts";
 export { methods } from "./methods/methods.ts";

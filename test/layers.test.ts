@@ -10,6 +10,7 @@ const order = [
   ["src"],
   ["src/demo"],
   ["src/train"],
+  ["src/export"],
   ["src/evaluate"],
   ["src/recipes"],
   ["src/methods"],
