@@ -4,7 +4,7 @@
 export const END = 0;
 export const BARRIER = 1;
 export const SKIP = 2; // words that other commands refer to
-export const MARK = 3; // keeps the time
+export const MARK = 3; // a barrier that keeps the time
 
 // Elementwise, moving, indexing, drawing.
 export const ELEMENTWISE = 4;
@@ -14,6 +14,8 @@ export const UPDATE_SLICE = 7;
 export const GATHER = 8;
 export const SCATTER_ADD = 9;
 export const UNIFORM = 10;
+export const TO_HALF = 11;
+export const FROM_HALF = 12;
 
 // Reductions and rows.
 export const REDUCE_ROWS = 16;

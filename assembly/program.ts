@@ -9,6 +9,7 @@ import { convWeightGrad } from "./conv-weight";
 import { depthwise, depthwiseWeightGrad } from "./depthwise";
 import { elementwise } from "./elementwise";
 import { gather, scatterAdd } from "./gather";
+import { fromHalf, toHalf } from "./half";
 import { matmul, sumParts } from "./matmul";
 import { copy, transpose, updateSlice } from "./move";
 import { batchNormApply, batchNormGradApply, batchNormGradParts, batchNormParts, batchNormStatistics, layerNorm, layerNormGrad } from "./normalize";
@@ -20,7 +21,7 @@ import { beginTurns, nextCommand } from "./turns";
 import { winograd, winogradWeight } from "./winograd";
 import { winogradGrad, winogradGradWeight } from "./winograd-gradient";
 
-/** Milliseconds since some moment. */
+/** Milliseconds since some moment, the same for all threads. */
 // @ts-ignore: decorator
 @external("env", "now")
 declare function now(): f64;
@@ -28,11 +29,12 @@ declare function now(): f64;
 /** Looks at a barrier this often before it sleeps. */
 const SPINS: u32 = 2000;
 
-/** Waits until all threads are here. False when one has failed. */
-function barrier(control: usize, threads: u32): bool {
-  if (threads == 1) return true;
+/** Waits until all threads are here; the last one keeps the time at `mark` if that is not 0. False when one has failed. */
+function barrier(control: usize, threads: u32, mark: usize): bool {
   const passed = atomic.load<u32>(control + PASSED);
-  if (atomic.add<u32>(control + ARRIVED, 1) == threads - 1) {
+  if (threads == 1 || atomic.add<u32>(control + ARRIVED, 1) == threads - 1) {
+    if (mark) store<f64>(mark, now());
+    if (threads == 1) return true;
     atomic.store<u32>(control + ARRIVED, 0);
     atomic.add<u32>(control + PASSED, 1);
     atomic.notify(control + PASSED, -1);
@@ -52,10 +54,10 @@ export function run(stream: usize, thread: u32, threads: u32, scratch: usize, co
     switch (op) {
       case opcode.SKIP: break;
       case opcode.BARRIER:
-        if (!barrier(control, threads)) return ABANDONED;
+        if (!barrier(control, threads, 0)) return ABANDONED;
         break;
       case opcode.MARK:
-        if (thread == 0) store<f64>(load<u32>(args), now());
+        if (!barrier(control, threads, load<u32>(args))) return ABANDONED;
         break;
       case opcode.ELEMENTWISE: elementwise(args, thread, threads, scratch); break;
       case opcode.COPY: copy(args, thread, threads, scratch); break;
@@ -64,6 +66,8 @@ export function run(stream: usize, thread: u32, threads: u32, scratch: usize, co
       case opcode.GATHER: gather(args, thread, threads, scratch); break;
       case opcode.SCATTER_ADD: scatterAdd(args, thread, threads, scratch); break;
       case opcode.UNIFORM: uniform(args, thread, threads, scratch); break;
+      case opcode.TO_HALF: toHalf(args, thread, threads, scratch); break;
+      case opcode.FROM_HALF: fromHalf(args, thread, threads, scratch); break;
       case opcode.REDUCE_ROWS: reduceRows(args, thread, threads, scratch); break;
       case opcode.REDUCE_COLUMNS: reduceColumns(args, thread, threads, scratch); break;
       case opcode.ARGMAX: argmax(args, thread, threads, scratch); break;

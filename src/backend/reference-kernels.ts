@@ -1,6 +1,7 @@
 // One plain loop for each op. `Call` and its shapes are described below.
 import { type Shape, size, strides } from "../tape/shape.ts";
 import type { Attributes } from "../tape/tensor.ts";
+import { halfKernels } from "./reference-half.ts";
 
 export type Numbers = Float64Array;
 
@@ -464,4 +465,5 @@ export const kernels: Record<string, Kernel> = {
     });
   },
   uniform,
+  ...halfKernels,
 };

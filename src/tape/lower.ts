@@ -5,10 +5,12 @@
 //   epilogues  a chain moves into the product that it follows  epilogue.ts
 //   emit       steps in an order, moving ops as strides        here
 //   in place   new values of parameters over the old ones      assign.ts
+//   halves     where large activations wait, if asked          half.ts
 //   plan       offsets of all intermediates in one arena       plan.ts
 import { storeAssigned } from "./assign.ts";
 import { attachEpilogues } from "./epilogue.ts";
 import { fuse, type Group, type Item, isConstant } from "./fuse.ts";
+import { keepHalves } from "./half.ts";
 import { plan } from "./plan.ts";
 import type { Buffer, Draft, Elementwise, Instruction, Program, View } from "./program.ts";
 import { type Shape, size } from "./shape.ts";
@@ -21,7 +23,8 @@ import { asRows, collapse, contiguous, isContiguous, movers, reshaped, stretched
 export function lower(trace: Trace, align?: number): Program {
   const graph = simplify(trace);
   const emitter = new Lowering(graph);
-  return plan(emitter.run(), align);
+  const draft = emitter.run();
+  return plan(trace.activations === "f16" ? keepHalves(draft) : draft, align);
 }
 
 const key = (t: Tensor) => `${t.node.id}.${t.index}`;

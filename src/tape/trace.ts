@@ -28,7 +28,11 @@ export interface Trace {
   readonly inputs: readonly Tensor[];
   readonly outputs: readonly Tensor[];
   readonly assigned: ReadonlyMap<Parameter, Tensor>;
+  readonly activations?: Activations;
 }
+
+/** In which precision large values wait for the backward pass; all that is computed is float32. */
+export type Activations = "f32" | "f16";
 
 interface Context {
   readonly leaves: Map<Parameter, Tensor>;
@@ -83,7 +87,7 @@ interface Compiled {
   outputs: Shape[];
 }
 
-function build(f: (...args: never[]) => unknown, args: unknown[], backend: Backend): Compiled {
+function build(f: (...args: never[]) => unknown, args: unknown[], backend: Backend, activations?: Activations): Compiled {
   if (context) throw new TypeError("Cannot compile inside compile(): call the inner function directly");
   context = { leaves: new Map(), assigned: new Map() };
   try {
@@ -103,7 +107,7 @@ function build(f: (...args: never[]) => unknown, args: unknown[], backend: Backe
         return new Tensor(undefined, 0, t.shape);
       },
     );
-    const executable = backend.load({ inputs, outputs, assigned: context.assigned });
+    const executable = backend.load({ inputs, outputs, assigned: context.assigned, activations });
     return { executable, result: form, outputs: outputs.map((t) => t.shape) };
   } finally {
     context = undefined;
@@ -126,14 +130,18 @@ export interface CompiledFunction<A extends unknown[], R> {
  *     const step = compile((x: Tensor, lr: Tensor) => { ...; return { loss } }, backend)
  *     const { loss } = await step({ data, shape: [32, 784] }, 0.1)
  */
-export function compile<A extends unknown[], R>(f: (...args: A) => R, backend: Backend | Promise<Backend>): CompiledFunction<A, R> {
+export function compile<A extends unknown[], R>(
+  f: (...args: A) => R,
+  backend: Backend | Promise<Backend>,
+  { activations }: Pick<Trace, "activations"> = {},
+): CompiledFunction<A, R> {
   const cache = new Map<string, Compiled>();
   const prepare = async (args: unknown[]) => {
     const loaded = await backend;
     const key = JSON.stringify(mapLeaves(args, isHost, shapeOf));
     const known = cache.get(key);
     if (known) return known;
-    const compiled = build(f as (...args: never[]) => unknown, args, loaded);
+    const compiled = build(f as (...args: never[]) => unknown, args, loaded, activations);
     cache.set(key, compiled);
     return compiled;
   };

@@ -17,7 +17,16 @@ export function buildLearner(options: RunOptions, { recompute }: Pick<Learner, "
   const { method, options: values, parts } = buildModel(options);
   nameModules(parts);
   const optimizer = makeOptimizer(options.optimizer, namedParameters(parts), rulesOf(options.optimizer));
-  return { method, options: values, parts, optimizer, clip: options.optimizer.gradientClip, accumulate: options.accumulate, recompute };
+  return {
+    method,
+    options: values,
+    parts,
+    optimizer,
+    clip: options.optimizer.gradientClip,
+    accumulate: options.accumulate,
+    recompute,
+    activations: options.activations,
+  };
 }
 
 /** Every scalar of a step, as functions of the place on the schedule. */

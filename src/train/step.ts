@@ -9,7 +9,7 @@ import { norm, type Optimizer } from "../nn/optim/optimizer.ts";
 import { grad } from "../tape/grad.ts";
 import { withScope } from "../tape/scope.ts";
 import type { Parameter, Tensor } from "../tape/tensor.ts";
-import { type CompiledFunction, compile, type Host, item } from "../tape/trace.ts";
+import { type Activations, type CompiledFunction, compile, type Host, item } from "../tape/trace.ts";
 
 /** What is trained, and how a gradient becomes a change. */
 export interface Learner {
@@ -24,6 +24,8 @@ export interface Learner {
   readonly accumulate: number;
   /** Compute the blocks of the network again in the backward pass instead of keeping their values. */
   readonly recompute?: boolean;
+  /** In which precision large values wait for the backward pass. */
+  readonly activations?: Activations;
 }
 
 /** Where in the run a step stands. */
@@ -75,8 +77,10 @@ export class TrainStep {
   }
 
   #compile(trace: (views: Tensor[], scalars: Record<string, Tensor>) => Traced): Step {
-    const { recompute } = this.#learner;
-    return compile((views, scalars, key) => withContext({ training: true, recompute, key }, () => trace(views, scalars)), this.#backend);
+    const { recompute, activations } = this.#learner;
+    return compile((views, scalars, key) => withContext({ training: true, recompute, key }, () => trace(views, scalars)), this.#backend, {
+      activations,
+    });
   }
 
   /** Everything but the views that a step of this position takes. */

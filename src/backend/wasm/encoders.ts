@@ -3,6 +3,7 @@ import type { Encode } from "./emitter.ts";
 import { attentionEncoders } from "./encode-attention.ts";
 import { convEncoders } from "./encode-conv.ts";
 import { elementwiseEncoders } from "./encode-elementwise.ts";
+import { halfEncoders } from "./encode-half.ts";
 import { encodeMatmul } from "./encode-matmul.ts";
 import { moveEncoders } from "./encode-move.ts";
 import { normalizeEncoders } from "./encode-normalize.ts";
@@ -11,6 +12,7 @@ import { reduceEncoders } from "./encode-reduce.ts";
 export const encoders: Readonly<Record<string, Encode>> = {
   ...elementwiseEncoders,
   ...moveEncoders,
+  ...halfEncoders,
   ...reduceEncoders,
   ...normalizeEncoders,
   ...attentionEncoders,

@@ -119,6 +119,8 @@ const steps: readonly SoloStep[] = [
   { op: "concat", shapes: [rows, rows], outShapes: [[23, 134]], attrs: { axis: 1 } },
   { op: "pad", shapes: [rows], outShapes: [[26, 70]], attrs: { before: [1, 1], after: [2, 2], value: 3 } },
   { op: "updateSlice", shapes: [rows, [5, 67], []], outShapes: [rows], attrs: { axis: 0 } },
+  { op: "toHalf", shapes: [flat], outShapes: [[547]], attrs: { count: 1093 } },
+  { op: "fromHalf", shapes: [[547]], outShapes: [flat], attrs: { count: 1093 } },
   { op: "uniform", shapes: [[4]], outShapes: [flat], attrs: { stream: 5 } },
 ];
 
