@@ -110,15 +110,18 @@ export class Emitter {
     this.#commands++;
   }
 
-  /** Makes all threads meet, then keeps the time at an address of 8 bytes. */
+  /** Makes all threads meet and keeps the time at which the last one came at an address of 8 bytes. */
   mark(address: number): void {
-    this.barrier();
-    this.#push(MARK, [address]);
+    this.#meet(MARK, [address]);
   }
 
   /** Makes all threads meet here. */
   barrier(): void {
-    this.#push(BARRIER, []);
+    this.#meet(BARRIER, []);
+  }
+
+  #meet(opcode: number, words: readonly number[]): void {
+    this.#push(opcode, words);
     this.#reads = [];
     this.#writes = [];
   }

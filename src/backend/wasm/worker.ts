@@ -6,7 +6,7 @@ import type { Report, ThreadData } from "../workers.ts";
 const { module, memory, control, thread, threads, scratch } = workerData as ThreadData;
 const words = new Int32Array(memory.buffer, control);
 const report = (message: Report) => parentPort?.postMessage(message);
-const kernels = new WebAssembly.Instance(module, { env: { memory, now: () => performance.now() } }).exports as {
+const kernels = new WebAssembly.Instance(module, { env: { memory, now: () => performance.timeOrigin + performance.now() } }).exports as {
   run(stream: number, thread: number, threads: number, scratch: number, control: number): number;
 };
 
