@@ -1,7 +1,5 @@
 // Finding a GPU and opening it: WebGPU of the runtime where it has one (Deno, browsers), else Dawn's from the optional package.
 
-import { existsSync } from "node:fs";
-
 /** The bits of the WebGPU specification: Node has no globals for them. */
 export const usage = { MAP_READ: 1, COPY_SRC: 4, COPY_DST: 8, UNIFORM: 64, STORAGE: 128, QUERY_RESOLVE: 512 } as const;
 export const MAP_READ_MODE = 1;
@@ -63,12 +61,6 @@ export class NoGpuError extends Error {
     super(`Cannot compute on a GPU: ${reason}`);
     this.name = "NoGpuError";
   }
-}
-
-/** False where asking for a GPU cannot find any: on Linux a driver has to show one of these. Asking takes a tenth of a second. */
-export function mayHaveGpu(): boolean {
-  if (globalThis.process?.platform !== "linux") return true;
-  return ["/dev/dri", "/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd", "/dev/mali0"].some((path) => existsSync(path));
 }
 
 /** The runtime's own entry, or Dawn's. The object must stay referenced as long as anything made from it. */
