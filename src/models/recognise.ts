@@ -29,15 +29,18 @@ export interface Found {
 
 type ShapeOf = (name: string) => Shape | undefined;
 
-/** A name at which each family begins, by which its prefix is found. */
-const anchors = [
-  "layer1.0.conv1.weight", // ResNet
-  "conv2d.weight", // SimCLR's
-  "encoder.0.0.weight", // Conv-4
-  "blocks.0.norm1.weight", // ViT, BEiT, XCiT
-  "layers.0.blocks.0.norm1.weight", // Swin
-  "stage0.0.proj.weight", // CvT
-  "layer1.0.proj.weight", // ViL
+/** Names that tell a family, the more telling first, and what its networks are called. */
+const families: readonly (readonly [telling: string, names: RegExp])[] = [
+  ["layer4.0.conv1.weight", /^resnet/],
+  ["layer1.0.conv1.weight", /^resnet/],
+  ["conv2d.weight", /^simclr-/],
+  ["encoder.0.0.weight", /^conv4$/],
+  ["layers.0.blocks.0.norm1.weight", /^swin-/],
+  ["stage0.0.proj.weight", /^cvt-/],
+  ["layer1.0.proj.weight", /^vil-/],
+  ["blocks.0.attn.temperature", /^xcit-/],
+  ["blocks.0.gamma_1", /^(beit|cae)-/],
+  ["blocks.0.norm1.weight", /^(moco3-)?vit-/],
 ];
 
 /** State that a network computes by itself, so that a checkpoint may lack it. */
@@ -46,30 +49,24 @@ const computed = /(^|\.)(num_batches_tracked|relative_position_index|relative_co
 /** A missing tensor of this name is no loss. */
 export const isComputed = (name: string): boolean => computed.test(name);
 
-/** Names of networks that might have such shapes. ResNets come in any width; the others are those that are listed. */
+/** Names of networks that might have such shapes: those of the family, in the width that a ResNet has. */
 function candidates(shapeOf: ShapeOf): string[] {
-  const listed = backbones();
-  const widened = (names: string[], channels: number) => names.map((name) => (channels === 64 ? name : `${name}-w${channels / 64}`));
+  const kind = families.find(([telling]) => shapeOf(telling))?.[1];
+  const listed = backbones().filter(({ name }) => kind?.test(name));
+  const of = (pattern: RegExp, channels = 64) =>
+    listed.flatMap(({ name }) => (pattern.test(name) ? [channels === 64 ? name : `${name}-w${channels / 64}`] : []));
   const stem = shapeOf("conv1.weight");
-  if (stem && shapeOf("layer1.0.conv1.weight")) {
-    if (!shapeOf("layer4.0.conv1.weight")) return Object.keys(cifarResnets);
-    const kind = stem[2] === 3 ? /^resnet\d+-cifar$/ : /^resnet\d+$/;
-    return widened(
-      listed.flatMap(({ name }) => (kind.test(name) ? [name] : [])),
-      stem[0],
-    );
-  }
+  if (stem && !shapeOf("layer4.0.conv1.weight")) return Object.keys(cifarResnets);
+  if (stem) return of(stem[2] === 3 ? /^resnet\d+-cifar$/ : /^resnet\d+$/, stem[0]);
   const first = shapeOf("conv2d.weight");
   const second = shapeOf("conv2d_1.weight");
   if (first && second) {
-    const deep = second[2] === 3; // three convolutions in front, as in those with selective kernels
-    const kind = deep ? /^simclr-.*-sk$/ : /^simclr-[^-]*$/;
-    const names = listed.flatMap(({ name }) => (kind.test(name) ? [name + (!deep && first[2] === 3 ? "-cifar" : "")] : []));
-    return widened(names, deep ? 2 * first[0] : first[0]);
+    if (second[2] === 3) return of(/-sk$/, 2 * first[0]); // three convolutions in front, as with selective kernels
+    const names = of(/^simclr-[^-]*$/, first[0]);
+    return first[2] === 3 ? names.map((name) => name.replace(/^simclr-[^-]*/, "$&-cifar")) : names;
   }
-  if (shapeOf("encoder.0.0.weight")) return ["conv4"];
   const features = (shapeOf("norm.weight") ?? shapeOf("fc_norm.weight"))?.[0];
-  return listed.flatMap((entry) => (entry.features === features && !/^(simclr-)?resnet/.test(entry.name) ? [entry.name] : []));
+  return listed.filter((entry) => features === undefined || entry.features === features).map(({ name }) => name);
 }
 
 /** A network whose numbers nobody needs, at the size of a checkpoint's tables; undefined where there is none of that size or width. */
@@ -149,7 +146,7 @@ const mostPrefixes = 64;
 function prefixesIn(names: Tensors): string[] {
   const prefixes = new Set<string>();
   for (const name of names.keys()) {
-    for (const anchor of anchors) {
+    for (const [anchor] of families) {
       if (!name.endsWith(anchor)) continue;
       const prefix = name.slice(0, -anchor.length);
       if (prefix === "" || /[./]$/.test(prefix)) prefixes.add(prefix);
