@@ -27,6 +27,13 @@ export interface BackendOptions extends Machine {
   readonly build?: Build;
 }
 
+/** What computes, for people: "wasm, 2 threads" or "gpu, " and its name. */
+export function titleOf(backend: Backend): string {
+  if (backend instanceof GpuBackend) return `gpu, ${backend.adapter.name}`;
+  if (backend instanceof WasmBackend) return `wasm, ${backend.threads} thread${backend.threads === 1 ? "" : "s"}`;
+  return backend.name;
+}
+
 /** Opens a backend. `close()` it to end its threads. Throws a NoGpuError, which says why, where a GPU is asked for and there is none. */
 export async function openBackend({ backend = "auto", gpu, threads, build }: BackendOptions = {}): Promise<Backend> {
   switch (backend) {

@@ -36,7 +36,7 @@ export interface StartEvent {
   readonly batch: number;
   /** Numbers that training changes, the momentum encoder's included. */
   readonly parameters: number;
-  /** Name of the backend and its threads, as in "wasm, 2 threads". */
+  /** What computes, as in "wasm, 2 threads". */
   readonly backend: string;
   /** Planned peak of intermediate values. */
   readonly arenaBytes: number;

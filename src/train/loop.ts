@@ -1,6 +1,7 @@
 // The loop: one step after the other, with what is measured, logged and saved between them. A step's numbers depend on the
 // options, the images and the step's own number alone, so a loop may begin anywhere that a checkpoint was written.
 import type { Backend } from "../backend/backend.ts";
+import { titleOf } from "../backend/open.ts";
 import { type Batch, type Loader, openLoader } from "../data/loader.ts";
 import type { ImageSource } from "../data/source.ts";
 import type { CheckpointFile } from "../evaluate/checkpoints.ts";
@@ -114,7 +115,6 @@ export class Loop {
   #begin(loader?: Loader, monitorBytes = 0): void {
     const { folder, learner, pace, backend, source, arenaBytes, done } = this.#parts;
     const steps = pace.expectedSteps;
-    const threads = "threads" in backend ? `, ${backend.threads} thread${backend.threads === 1 ? "" : "s"}` : "";
     this.#tell({
       type: "start",
       run: folder.path,
@@ -124,7 +124,7 @@ export class Loop {
       images: source.length,
       batch: this.#options.batch,
       parameters: learner.optimizer.parameters.reduce((sum, { size }) => sum + size, 0),
-      backend: `${backend.name}${threads}`,
+      backend: titleOf(backend),
       arenaBytes,
       memoryBytes: plannedBytes({ learner, backend, arenaBytes, loader, monitorBytes }),
     });

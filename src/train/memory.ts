@@ -2,6 +2,7 @@
 // weights, the first batch) is measured, what it will take on the way is known from the plan.
 import type { Backend } from "../backend/backend.ts";
 import { WasmBackend } from "../backend/wasm.ts";
+import { GpuBackend } from "../backend/webgpu.ts";
 import type { Loader } from "../data/loader.ts";
 import { namedState } from "./learner.ts";
 import type { Learner } from "./step.ts";
@@ -26,8 +27,9 @@ export function plannedBytes({ learner, backend, arenaBytes, loader, monitorByte
   const { rss: resident, arrayBuffers } = process.memoryUsage();
   if (!loader) return resident;
   const held = backend instanceof WasmBackend ? backend.describe().arenaBytes : 0;
+  const values = backend instanceof GpuBackend ? 0 : Math.max(0, arenaBytes - held); // a GPU's are in its own memory
   // A checkpoint copies all state, if it can into the memory of the arrays in which that state was made.
   const state = [...namedState(learner)].reduce((sum, [, parameter]) => sum + 4 * parameter.size, 0);
   const copy = Math.max(0, state - arrayBuffers);
-  return resident + Math.max(0, arenaBytes - held) + loader.bytesToCome + copy + HEAPS + monitorBytes;
+  return resident + values + loader.bytesToCome + copy + HEAPS + monitorBytes;
 }

@@ -1,4 +1,4 @@
-// A run folder: run.json (configuration, written once), metrics.jsonl (one line a measurement), checkpoints/ and report.html.
+// A run folder: run.json (configuration, and a line each time that the run goes on), metrics.jsonl (one line a measurement), checkpoints/ and report.html.
 // Every file is whole at every moment but the last line of metrics.jsonl, which a power cut may leave unfinished; reading and
 // resuming drop it.
 import { appendFile, mkdir, open, readdir, readFile, rm } from "node:fs/promises";
@@ -26,6 +26,17 @@ export interface RunRecord {
   };
   /** ISO 8601. */
   readonly startedAt: string;
+  /** What computed, and from which step on: one entry for the beginning and one for each time that the run was resumed. */
+  readonly sessions?: readonly Session[];
+}
+
+export interface Session {
+  /** Steps done before. */
+  readonly step: number;
+  /** As in "wasm, 2 threads". */
+  readonly backend: string;
+  /** ISO 8601. */
+  readonly at: string;
 }
 
 /** A line of `metrics.jsonl`: a measurement of some kind after a number of steps. */
@@ -96,6 +107,14 @@ export class RunFolder {
       throw error instanceof LockedError ? error : new Error(`Cannot go on in ${this.path}: ${reason(error)}`);
     });
     return new RunFolder(this.path, { ...this.record, settings }, lock);
+  }
+
+  /** Notes in run.json that the run goes on. Its settings there stay those that it began with. */
+  async begin(session: Session): Promise<void> {
+    const file = join(this.path, "run.json");
+    const record: RunRecord = JSON.parse(await readFile(file, "utf8"));
+    const noted: RunRecord = { ...record, sessions: [...(record.sessions ?? []), session] };
+    await writeAtomically(file, [text(`${JSON.stringify(noted, null, 2)}\n`)]);
   }
 
   /** Lets other processes have the folder. */

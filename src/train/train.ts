@@ -2,7 +2,7 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Backend } from "../backend/backend.ts";
-import { openBackend } from "../backend/open.ts";
+import { openBackend, titleOf } from "../backend/open.ts";
 import { WasmBackend } from "../backend/wasm.ts";
 import { type Archive, CheckpointError } from "../checkpoint/safetensors.ts";
 import { openImages } from "../data/open.ts";
@@ -59,8 +59,9 @@ export async function train(
     const { step, arenaBytes } = await fittingStep(learner, options, backend);
     const data = { fingerprint: source.fingerprint, images: source.length, classes: source.classes ?? [] };
     const build = backend instanceof WasmBackend ? backend.describe().build : undefined;
-    const began = { versions: versions(), startedAt: new Date().toISOString() };
-    const record = { version: 1, options, settings: { ...settings, build }, data, ...began } as const;
+    const startedAt = new Date().toISOString();
+    const sessions = [{ step: 0, backend: titleOf(backend), at: startedAt }];
+    const record = { version: 1, options, settings: { ...settings, build }, data, versions: versions(), startedAt, sessions } as const;
     return holding(await RunFolder.create(run, record, { force }), async (folder) => {
       const pace = await beginPace(options, source, async () => {
         const secondsPerStep = await timeStep(step, learner, options, backend);
@@ -108,7 +109,9 @@ async function goOn(folder: RunFolder, { source: opened, ...watch }: Omit<Resume
       : await beginPace(options, source, async () => ({ secondsPerStep: await timeStep(step, learner, options, backend), seconds: 0 }));
     await folder.removeUnfinished();
     await folder.cutMetrics(done);
-    await folder.append({ kind: "resume", step: done, at: new Date().toISOString() });
+    const at = new Date().toISOString();
+    await folder.begin({ step: done, backend: titleOf(backend), at });
+    await folder.append({ kind: "resume", step: done, at });
     return new Loop({ folder, learner, step, arenaBytes, pace, backend, source, watch, done, checkpoint: last?.file }).run();
   });
   return withReport(result, settings, source, watch);

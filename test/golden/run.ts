@@ -18,7 +18,7 @@ async function loadRunners(): Promise<Runners> {
 let runners: Promise<Runners> | undefined;
 
 /** Runs one golden file on a backend of its own, so that files share neither memory nor failures. Throws when its kind is unknown. */
-export async function runGolden(path: string, backendName: "wasm" | "reference"): Promise<Check> {
+export async function runGolden(path: string, backendName: "wasm" | "gpu" | "reference"): Promise<Check> {
   if (isCheckpointGolden(path)) return runCheckpointGolden(path);
   const backend = await openBackend({ backend: backendName });
   try {
