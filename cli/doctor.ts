@@ -21,8 +21,9 @@ export default command({
     line("cpu", `${chip.model}, ${chip.threads} threads`);
     line("features", chip.features.join(" ") || "unknown");
     line("memory", `${bytes(room.availableBytes)} of ${bytes(room.totalBytes)} free`);
-    const { build, revectorized, why, threads } = built;
-    line("kernels", build ? `${build}${revectorized ? ", 256 bits" : ""}, ${threads} threads: ${why}` : `none: ${why}`);
+    const { build, revectorized, why, threads, choiceMs = 0 } = built;
+    const chosen = `; chosen in ${choiceMs.toFixed(0)} ms`;
+    line("kernels", build ? `${build}${revectorized ? ", 256 bits" : ""}, ${threads} threads: ${why}${chosen}` : `none: ${why}`);
     for (const adapter of report.gpu.adapters) line("gpu", showAdapter(adapter));
     if (report.gpu.reason) line("gpu", `none: ${report.gpu.reason}`);
   },
@@ -78,6 +79,8 @@ interface Kernels {
   /** Pairs of 128-bit instructions run as one of 256 bits. */
   revectorized?: boolean;
   threads?: number;
+  /** Milliseconds that the choice took, beside compiling. */
+  choiceMs?: number;
   /** The most that one program may use. */
   largestBytes?: number;
 }
@@ -87,9 +90,9 @@ async function kernels(): Promise<Kernels> {
   const { WasmBackend } = await import("../src/backend/wasm.ts");
   try {
     const backend = await WasmBackend.open();
-    const { build, revectorized, why, threads, memoryLargest } = backend.describe();
+    const { build, revectorized, why, threads, memoryLargest, choiceMs } = backend.describe();
     await backend.close();
-    return { build, revectorized, why, threads, largestBytes: memoryLargest };
+    return { build, revectorized, why, threads, choiceMs, largestBytes: memoryLargest };
   } catch (error) {
     return { why: (error as Error).message };
   }

@@ -30,6 +30,8 @@ export interface Description {
   /** Whether V8 joins vectors into 256 bits. */
   readonly revectorized: boolean;
   readonly why: string;
+  /** Milliseconds that the choice of the kernels took, beside compiling them. */
+  readonly choiceMs: number;
   /** Bytes in use. */
   readonly memoryUsed: number;
   /** Bytes of the largest program that would still fit. */
@@ -161,10 +163,10 @@ export class WasmBackend implements Backend {
   }
 
   describe(): Description {
-    const { build, revectorized, why } = this.#kernels;
+    const { build, revectorized, why, choiceMs } = this.#kernels;
     const { arenaBytes } = this.#storage;
     const [memoryUsed, memoryLargest] = [this.#memory.used, this.#memory.largest()];
-    return { threads: this.threads, build, revectorized, why, memoryUsed, memoryLargest, arenaBytes };
+    return { threads: this.threads, build, revectorized, why, choiceMs, memoryUsed, memoryLargest, arenaBytes };
   }
 
   async close(): Promise<void> {

@@ -5,9 +5,12 @@
 //
 // From Node 24 on V8 can join two vectors into one of 256 bits. The mode is experimental, so it is used only if every family of
 // kernels proves right under it.
+//
+// Both findings hold for a processor, an engine and these kernels, and are kept (memo.ts): later starts neither race nor prove.
 import { nodeMajor, readKernels, setEngineFlags } from "../workers.ts";
+import { type Findings, machineKey, recall, remember } from "./memo.ts";
 import { disproved } from "./proof.ts";
-import { Solo } from "./solo.ts";
+import { type Prepared, Solo } from "./solo.ts";
 
 export type Build = "plain" | "relaxed";
 
@@ -18,12 +21,14 @@ export interface Kernels {
   readonly revectorized: boolean;
   /** Why this build in this mode, for people. */
   readonly why: string;
+  /** How long it took to find out, beside compiling. */
+  readonly choiceMs: number;
 }
 
 /** How much faster the relaxed build has to be. */
 const CLEARLY = 1.15;
 const SIDE = 192;
-const REPEATS = 6;
+const REPEATS = 20;
 
 /** How the engine compiles. */
 interface Mode {
@@ -37,7 +42,32 @@ interface Mode {
 const SALT = [0, 2, 1, 0x78];
 
 let mode: Mode | undefined;
-const proved = new Set<Build>();
+let choiceMs = 0;
+
+/** Does something that finds out about the kernels, and counts its time. */
+function findOut<T>(work: () => T): T {
+  const begun = performance.now();
+  const found = work();
+  choiceMs += performance.now() - begun;
+  return found;
+}
+
+let key = "";
+let known: Findings | undefined;
+
+/** What earlier starts and this one have found out. */
+async function findings(): Promise<Findings> {
+  if (!known) {
+    key = machineKey([await readKernels("kernels-plain.wasm"), await readKernels("kernels-relaxed.wasm")]);
+    known = await recall(key);
+  }
+  return known;
+}
+
+async function keep(more: Findings): Promise<void> {
+  known = { ...(await findings()), ...more };
+  await remember(key, known);
+}
 
 /** Sets the engine's flags, before anything is compiled. */
 function enterMode(): Mode {
@@ -46,7 +76,7 @@ function enterMode(): Mode {
   if (nodeMajor < 22) setEngineFlags("--experimental-wasm-relaxed-simd");
   if (nodeMajor < 24) return { revectorized: false, note: "", salt: [] };
   setEngineFlags("--experimental-wasm-revectorize");
-  return { revectorized: true, note: "; V8 joins vectors into 256 bits, proved at start", salt: [] };
+  return { revectorized: true, note: "; V8 joins vectors into 256 bits, proved right", salt: [] };
 }
 
 /** Goes back to vectors of 128 bits, for good. */
@@ -61,23 +91,29 @@ async function compiled(build: Build): Promise<WebAssembly.Module | undefined> {
   return WebAssembly.validate(bytes) ? WebAssembly.compile(bytes) : undefined;
 }
 
-/** Floating-point operations a second, in units of 10^9, of two builds in turn: the best of some short products. */
-function race(modules: readonly WebAssembly.Module[]): number[] {
+/** A short product of a build, compiled. */
+function contender(module: WebAssembly.Module): Prepared {
   const shape = [SIDE, SIDE];
-  const products = modules.map((module) => new Solo(module).prepare({ op: "matmul", shapes: [shape, shape], outShapes: [shape] }));
-  const best = products.map(() => Number.POSITIVE_INFINITY);
-  for (let i = 0; i <= REPEATS; i++) {
-    for (const [which, { run }] of products.entries()) {
+  const product = new Solo(module).prepare({ op: "matmul", shapes: [shape, shape], outShapes: [shape] });
+  product.run(); // compiles
+  return product;
+}
+
+/** GFLOP/s of contenders in turn: the best of some runs. */
+function race(contenders: readonly Prepared[]): number[] {
+  const best = contenders.map(() => Number.POSITIVE_INFINITY);
+  for (let i = 0; i < REPEATS; i++) {
+    for (const [which, { run }] of contenders.entries()) {
       const start = performance.now();
       run();
-      if (i > 0) best[which] = Math.min(best[which], performance.now() - start); // the first one compiles
+      best[which] = Math.min(best[which], performance.now() - start);
     }
   }
   return best.map((ms) => (2 * SIDE ** 3) / ms / 1e6);
 }
 
 /** GFLOP/s of a small product on this thread. */
-export const speedOf = (module: WebAssembly.Module): number => race([module])[0];
+export const speedOf = (module: WebAssembly.Module): number => race([contender(module)])[0];
 
 /** The kernels of a build, in the engine's present mode if they prove right in it. */
 async function load(build: Build, why: string): Promise<Kernels> {
@@ -88,26 +124,42 @@ async function load(build: Build, why: string): Promise<Kernels> {
     );
   }
   const { revectorized, note } = mode as Mode;
-  if (revectorized && !proved.has(build)) {
-    const wrong = disproved(module);
-    if (wrong) {
-      mode = leaveMode(wrong, build);
-      return load(build, why);
-    }
-    proved.add(build);
+  const wrong = revectorized ? await fault(build, module) : "";
+  if (wrong) {
+    mode = leaveMode(wrong, build);
+    return load(build, why);
   }
-  return { module, build, revectorized, why: why + note };
+  return { module, build, revectorized, why: why + note, choiceMs };
 }
 
-/** The faster build. */
+/** The op that a build gets wrong in the engine's 256-bit mode; "" if there is none. */
+async function fault(build: Build, module: WebAssembly.Module): Promise<string> {
+  const { proofs = {} } = await findings();
+  const before = proofs[build];
+  if (before !== undefined) return before;
+  const wrong = findOut(() => disproved(module)) ?? "";
+  await keep({ proofs: { ...proofs, [build]: wrong } });
+  return wrong;
+}
+
+/** The faster build: by what an earlier start measured, if one did. */
 async function choose(): Promise<Kernels> {
+  const { speeds } = await findings();
+  if (speeds) return loadFaster(speeds, ", measured at an earlier start");
   const [plain, relaxed] = [await compiled("plain"), await compiled("relaxed")];
   if (!plain || !relaxed) return load("plain", "this engine has no relaxed SIMD");
   const raced = mode;
-  const [a, b] = race([plain, relaxed]);
+  const contenders = [contender(plain), contender(relaxed)];
+  const [a, b] = findOut(() => race(contenders));
+  const winner = await loadFaster([a, b]);
+  if (mode !== raced) return choose(); // the race was in another mode
+  await keep({ speeds: [a, b] });
+  return winner;
+}
+
+function loadFaster([a, b]: readonly [number, number], when = ""): Promise<Kernels> {
   const why = `plain ${a.toFixed(0)} and relaxed ${b.toFixed(0)} GFLOP/s on one thread; relaxed has to be ${Math.round((CLEARLY - 1) * 100)} % faster`;
-  const winner = await load(b > CLEARLY * a ? "relaxed" : "plain", why);
-  return mode === raced ? winner : choose();
+  return load(b > CLEARLY * a ? "relaxed" : "plain", why + when);
 }
 
 let chosen: Promise<Kernels> | undefined;
