@@ -1,6 +1,6 @@
 // npm run bench -- [--only TEXT] [--threads 1,2] [--rounds N] [--seconds N] [--photos FOLDER] [--out FOLDER] [--offline]
 //
-// Measures products, convolutions and a transformer block against other runtimes in turn, training steps, what walking a program costs,
+// Measures products, convolutions, a transformer block and inference against other runtimes in turn, training steps, what walking a program costs,
 // and the input pipeline, and writes bench.md and bench.json. The other runtimes are fetched into .cache/peers for the occasion; nothing
 // else depends on them.
 import { spawnSync } from "node:child_process";

@@ -36,7 +36,19 @@ export interface BlockJob {
   readonly heads: number;
 }
 
-export type Job = MatmulJob | ConvJob | BlockJob;
+/** Features of images by a whole backbone with fresh weights, in evaluation mode. */
+export interface NetworkJob {
+  readonly op: "network";
+  readonly name: string;
+  /** A name that `makeBackbone` knows. */
+  readonly backbone: string;
+  readonly batch: number;
+  readonly size: number;
+  /** Multiply-adds of one image, by its paper. */
+  readonly multiplyAdds: number;
+}
+
+export type Job = MatmulJob | ConvJob | BlockJob | NetworkJob;
 
 const matmul = (name: string, m: number, k: number, n: number, more: Partial<MatmulJob> = {}): MatmulJob => ({
   op: "matmul",
@@ -65,6 +77,15 @@ const conv = (name: string, batch: number, side: number, inputs: number, outputs
   stride,
 });
 
+const network = (backbone: string, batch: number, multiplyAdds: number): NetworkJob => ({
+  op: "network",
+  name: `${backbone} features, 224 pixels, batch ${batch}`,
+  backbone,
+  batch,
+  size: 224,
+  multiplyAdds,
+});
+
 export const jobs: readonly Job[] = [
   matmul("1024^3", 1024, 1024, 1024),
   matmul("1024^3, a transposed", 1024, 1024, 1024, { ta: true }),
@@ -81,6 +102,7 @@ export const jobs: readonly Job[] = [
   conv("ResNet-50 layer2 1 x 1, batch 8", 8, 28, 128, 512, 1),
   conv("ResNet-50 layer2 stride 2, batch 8", 8, 56, 128, 128, 3, 2),
   { op: "block", name: "ViT-tiny block with gradients, batch 16, 65 tokens", batch: 16, tokens: 65, dim: 192, heads: 3 },
+  ...[1, 8].flatMap((batch) => [network("vit-small-16", batch, 4.6e9), network("resnet50", batch, 4.1e9)]),
 ];
 
 export const padding = (job: ConvJob): number => (job.kernel - 1) / 2;
@@ -90,6 +112,7 @@ export const outputSide = (job: ConvJob): number => Math.floor((job.side + 2 * p
 export function flops(job: Job): number {
   if (job.op === "matmul") return 2 * (job.batch ?? 1) * job.m * job.k * job.n;
   if (job.op === "conv") return 2 * job.batch * outputSide(job) ** 2 * job.outputs * job.kernel ** 2 * job.inputs;
+  if (job.op === "network") return 2 * job.batch * job.multiplyAdds;
   const { batch, tokens, dim } = job;
   return batch * (3 * 2 * tokens * 12 * dim ** 2 + 6 * 2 * tokens ** 2 * dim);
 }
@@ -133,7 +156,7 @@ function blockWeights(dim: number): Record<string, Host> {
 }
 
 /**
- * What all contenders work on: operands a and b, or x, cotangent and weights of a block. A convolution's images `a` are
+ * What all contenders work on: operands a and b, or x, cotangent and weights of a block, or the images of a network. A convolution's images `a` are
  * [n, h, w, c], its weight `b` is [o, kh, kw, i].
  */
 export function values(job: Job): Record<string, Host> {
@@ -145,6 +168,7 @@ export function values(job: Job): Record<string, Host> {
     const shape = [job.batch, job.tokens, job.dim];
     return { x: numbers(shape, 1), cotangent: numbers(shape, 2), ...blockWeights(job.dim) };
   }
+  if (job.op === "network") return { images: numbers([job.batch, job.size, job.size, 3], 1) };
   const { m, k, n, ta, tb } = job;
   const lead = job.batch ? [job.batch] : [];
   return { a: numbers([...lead, ...(ta ? [k, m] : [m, k])], 1), b: numbers([...lead, ...(tb ? [n, k] : [k, n])], 2) };

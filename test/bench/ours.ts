@@ -1,18 +1,42 @@
 // This project as a contender, through its public interface: compile() on the wasm backend.
 import type { Backend } from "../../src/backend/backend.ts";
 import { openBackend } from "../../src/backend/open.ts";
+import { type Backbone, makeBackbone } from "../../src/models/backbone.ts";
 import { Block } from "../../src/models/vit.ts";
-import { Buffer } from "../../src/nn/module.ts";
+import { Buffer, withContext } from "../../src/nn/module.ts";
 import { grad } from "../../src/tape/grad.ts";
 import { Parameter, type Tensor } from "../../src/tape/tensor.ts";
 import { assign, compile } from "../../src/tape/trace.ts";
-import { type BlockJob, type ConvJob, type Job, type MatmulJob, padding, values } from "./jobs.ts";
+import { type BlockJob, type ConvJob, type Job, type MatmulJob, type NetworkJob, padding, values } from "./jobs.ts";
 import { type Contender, timesOf } from "./measure.ts";
 
 export async function autodidact(job: Job, threads: number): Promise<Contender> {
   const backend = await openBackend({ backend: "wasm", threads });
-  const run = job.op === "matmul" ? matmul(job, backend) : job.op === "conv" ? conv(job, backend) : block(job, backend);
+  const run = runner(job, backend);
   return { name: "Autodidact", result: run, measure: (stretchMs) => timesOf(run, stretchMs), close: () => backend.close() };
+}
+
+function runner(job: Job, backend: Backend): () => Promise<Float32Array> {
+  switch (job.op) {
+    case "matmul":
+      return matmul(job, backend);
+    case "conv":
+      return conv(job, backend);
+    case "block":
+      return block(job, backend);
+    case "network":
+      return network(job, backend);
+  }
+}
+
+/** The backbone of a job, with the same weights each time. */
+export const backboneOf = ({ backbone, size }: NetworkJob): Backbone => makeBackbone(backbone, { size, seed: 1 });
+
+function network(job: NetworkJob, backend: Backend): () => Promise<Float32Array> {
+  const { images } = values(job);
+  const backbone = backboneOf(job);
+  const features = compile((x: Tensor) => withContext({ training: false }, () => ({ y: backbone.forward(x) })), backend);
+  return async () => (await features(images)).y.data;
 }
 
 function matmul(job: MatmulJob, backend: Backend): () => Promise<Float32Array> {

@@ -25,6 +25,7 @@ export async function prepare({ job, tensors, folder }) {
       return first;
     };
   }
+  if (job.op === "network") throw new Error("its reader of ONNX is another package");
   return block(jax, job, x);
 }
 

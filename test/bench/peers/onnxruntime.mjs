@@ -17,11 +17,12 @@ export async function prepare({ job, threads, tensors, model, folder, more: [nam
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
   });
-  const given = job.op === "conv" ? { a: channelsFirst(tensors.a) } : tensors;
+  const [images] = session.inputNames; // of a convolution or a network
+  const given = job.op === "conv" || job.op === "network" ? { [images]: channelsFirst(tensors[images]) } : tensors;
   const feeds = Object.fromEntries(
     session.inputNames.map((input) => [input, new Tensor("float32", given[input].data, given[input].shape)]),
   );
-  const run = async () => (await session.run(feeds)).y.data;
+  const run = async () => (await session.run(feeds))[session.outputNames[0]].data;
   if (job.op !== "conv") return run;
   const first = nhwc(await run(), job); // the model works on [n, c, h, w] and its times are its own; the result is compared in our order
   let compared = false;

@@ -139,7 +139,7 @@ export async function openPeer(peer: Peer, job: Job, threads: number, folder: st
     rmSync(files, { recursive: true, force: true });
   };
   try {
-    const model = peer.onnx && write("model.onnx", onnxModel(job));
+    const model = peer.onnx && write("model.onnx", await onnxModel(job));
     const { result } = await talk.ask({ job, threads, tensors, model, result: join(files, "result") });
     const bytes = readFileSync(result as string);
     return {

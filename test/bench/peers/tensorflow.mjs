@@ -12,6 +12,7 @@ export async function prepare({ job, tensors, folder }) {
   const compute = { matmul: () => tf.matMul(x.a, x.b, !!job.ta, !!job.tb), conv: convolution(tf, job, x), block: block(tf, job, x) }[
     job.op
   ];
+  if (!compute) throw new Error("it reads no ONNX");
   return async () => {
     const y = tf.tidy(compute);
     const data = await y.data();
