@@ -4,6 +4,7 @@ import { Beit } from "../../src/models/beit.ts";
 import { Conv4 } from "../../src/models/conv4.ts";
 import { CvT } from "../../src/models/cvt.ts";
 import { ResNet } from "../../src/models/resnet.ts";
+import { CifarResNet } from "../../src/models/resnet-cifar.ts";
 import { SimclrResNet } from "../../src/models/resnet-simclr.ts";
 import { Swin } from "../../src/models/swin.ts";
 import { ViL } from "../../src/models/vil.ts";
@@ -19,6 +20,7 @@ const builders: Readonly<Record<string, () => Backbone>> = {
   "a ResNet of basic blocks with a CIFAR stem": () => new ResNet({ block: "basic", layers: [1, 2, 1, 1], width: 0.25, cifarStem: true }),
   "a dilated ResNet of bottlenecks": () =>
     new ResNet({ block: "bottleneck", layers: [1, 1, 1, 1], width: 0.125, replaceStrideWithDilation: [false, true, true] }),
+  "a ResNet whose shortcuts have no parameters": () => new CifarResNet({ blocks: 1 }),
   "SimCLR's ResNet with selective kernels": () =>
     new SimclrResNet({ block: "bottleneck", layers: [1, 1, 1, 1], width: 0.125, selectiveKernels: 0.0625 }),
   "Conv-4": () => new Conv4({ hidden: 6, out: 5, size: 32 }),
