@@ -18,7 +18,10 @@ export async function writeAtomically(path: string, chunks: Iterable<Uint8Array>
   try {
     const file = await open(temporary, "w");
     try {
-      for (const chunk of chunks) for (let at = 0; at < chunk.length; ) at += (await file.write(chunk, at)).bytesWritten;
+      for (const chunk of chunks) {
+        // Node writes less than 2 GiB at a time
+        for (let at = 0; at < chunk.length; ) at += (await file.write(chunk, at, Math.min(chunk.length - at, 2 ** 30))).bytesWritten;
+      }
       await file.sync();
     } finally {
       await file.close();

@@ -1,6 +1,6 @@
 // Bytes of a file by place, so that files larger than memory can be read in parts.
 import { readSync } from "node:fs";
-import { open } from "node:fs/promises";
+import { open, stat } from "node:fs/promises";
 import { CheckpointError } from "./error.ts";
 
 export interface Source {
@@ -21,17 +21,16 @@ function checkRange({ where, size }: Source, at: number, length: number): void {
 
 /** A file on disk. Throws a CheckpointError that names the path where there is none. */
 export async function openSource(path: string): Promise<Source> {
-  const file = await open(path, "r").catch((cause: Error) => {
+  const refuse = (cause: Error) => {
     throw new CheckpointError(`Cannot read ${path}: ${cause.message}`, { cause });
-  });
-  const stat = await file.stat();
-  if (!stat.isFile()) {
-    await file.close();
-    throw new CheckpointError(`Cannot read ${path}: it is not a file`);
-  }
+  };
+  // looked at before it is opened: to open a pipe is to wait for somebody who writes
+  const there = await stat(path).catch(refuse);
+  if (!there.isFile()) throw new CheckpointError(`Cannot read ${path}: it is not a file`);
+  const file = await open(path, "r").catch(refuse);
   const source: Source = {
     where: path,
-    size: stat.size,
+    size: there.size,
     async read(at, length) {
       checkRange(source, at, length);
       const bytes = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer); // not zeroed: every byte is read

@@ -1,5 +1,5 @@
 // Zip archives of stored entries, each aligned to 64 bytes so that a reader may map it (PKWARE's APPNOTE 6.3).
-import { crc32 } from "node:zlib";
+import { crcOf } from "./crc.ts";
 
 export interface NewEntry {
   readonly name: string;
@@ -36,7 +36,7 @@ export function* encodeZip(entries: Iterable<NewEntry>): Generator<Uint8Array> {
     const begin = at;
     const title = new TextEncoder().encode(name);
     const size = bytes.length;
-    const crc = crc32(bytes);
+    const crc = crcOf(bytes);
     const wide = size >= limit32 ? fields([2, 1], [2, 16], [8, size], [8, size]) : new Uint8Array(0);
     const gap = -(begin + 30 + title.length + wide.length + 4) & (alignment - 1);
     const padding = fields([2, 0x4246], [2, gap]); // PyTorch's id for padding, "FB"

@@ -1,7 +1,8 @@
 // Zip archives, as PyTorch and NumPy write them: stored or deflated entries, ZIP64 (PKWARE's APPNOTE 6.3). Sizes come from the
 // central directory, every entry is checked by its CRC-32, and nothing is allocated that the file could not hold.
 import { promisify } from "node:util";
-import { crc32, inflateRaw } from "node:zlib";
+import { inflateRaw } from "node:zlib";
+import { crcOf } from "./crc.ts";
 import { CheckpointError } from "./error.ts";
 import type { Source } from "./source.ts";
 
@@ -84,7 +85,7 @@ export class Zip {
   }
 
   #check(entry: ZipEntry, bytes: Bytes): Bytes {
-    if (crc32(bytes) !== entry.crc) throw broken(this.#source, `entry "${entry.name}" fails its CRC-32: it was damaged`);
+    if (crcOf(bytes) !== entry.crc) throw broken(this.#source, `entry "${entry.name}" fails its CRC-32: it was damaged`);
     if (!entry.deflated) this.#sound.add(entry);
     return bytes;
   }
@@ -93,7 +94,7 @@ export class Zip {
     const part = 2 ** 24;
     let crc = 0;
     for (let at = 0; at < entry.size; at += part) {
-      crc = crc32(await this.#source.read(begin + at, Math.min(part, entry.size - at)), crc);
+      crc = crcOf(await this.#source.read(begin + at, Math.min(part, entry.size - at)), crc);
     }
     if (crc !== entry.crc) throw broken(this.#source, `entry "${entry.name}" fails its CRC-32: it was damaged`);
     this.#sound.add(entry);
