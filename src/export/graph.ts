@@ -14,19 +14,19 @@ export interface Translated {
 }
 
 /**
- * Translates a forward pass. `names` are those of its parameters; `input` is the images' name, which come in as [batch, c, h, w];
+ * Translates a forward pass. `names` are those of its parameters; `images` is the name of what comes in, [batch, c, h, w];
  * `outputs` are the names of what the pass gives, in its order, [..., c] with channels first where it has four axes.
  */
 export async function translate(
   twins: Twins,
   names: ReadonlyMap<Parameter, string>,
-  input: string,
+  images: string,
   outputs: readonly string[],
 ): Promise<Translated> {
   const fixed = fixedNodes(twins);
-  const translation = new Translation(twins, fixed, await fold(twins, fixed), names);
+  const translation = new Translation({ twins, fixed, folded: await fold(twins, fixed), names, images });
   for (const node of twins.graph.nodes) {
-    if (node.op.name === "input") translation.set(node, 0, { first: input });
+    if (node.op.name === "input") translation.set(node, 0, { first: images });
     else if (!fixed.has(node) && !translation.isAbsorbed(node)) operatorOf(node)(translation, node);
   }
   twins.graph.outputs.forEach((t, i) => translation.name(t, outputs[i]));

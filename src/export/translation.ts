@@ -1,7 +1,7 @@
 // What operators use to translate a node of a traced forward pass: names of its inputs in the order of axes that suits them, numbers
 // of what is fixed, and sizes as far as they depend on the batch.
 import { official } from "../nn/module.ts";
-import { type Shape, size, strides } from "../tape/shape.ts";
+import { type Shape, strides } from "../tape/shape.ts";
 import { type Readers, readersOf } from "../tape/simplify.ts";
 import type { Node, Parameter, Tensor } from "../tape/tensor.ts";
 import type { Host } from "../tape/trace.ts";
@@ -55,6 +55,17 @@ interface Value {
 
 export const keyOf = (t: Tensor): string => `${t.node.id}.${t.index}`;
 
+export interface Sources {
+  twins: Twins;
+  /** Nodes that depend neither on the images nor on how many there are. */
+  fixed: ReadonlySet<Node>;
+  /** The numbers that they give, by `keyOf`; parameters have their own. */
+  folded: ReadonlyMap<string, Host>;
+  names: ReadonlyMap<Parameter, string>;
+  /** The name of the images, [batch, c, h, w]. */
+  images: string;
+}
+
 export class Translation {
   readonly writer = new Writer();
   readonly #twins: Twins;
@@ -66,10 +77,13 @@ export class Translation {
   readonly #forms = new Map<string, string>();
   /** Additions that a product before them took over, and what stands for their results. */
   readonly #absorbed = new Map<Node, Tensor>();
+  readonly #images: string;
+  /** The name of the number of images, once somebody asked for it. */
   #batch: string | undefined;
 
-  constructor(twins: Twins, fixed: ReadonlySet<Node>, folded: ReadonlyMap<string, Host>, names: ReadonlyMap<Parameter, string>) {
+  constructor({ twins, fixed, folded, names, images }: Sources) {
     this.#twins = twins;
+    this.#images = images;
     this.#fixed = fixed;
     this.#folded = folded;
     this.#names = names;
@@ -132,8 +146,9 @@ export class Translation {
     if (known) return known;
     const parameter = t.node.op.name === "parameter" ? (t.node.attrs.parameter as Parameter) : undefined;
     const name = parameter && this.#names.get(parameter);
-    const own = name && (form === "kernel" ? "OHWI" : "plain") === parameter?.layout && (form === "plain" || form === "kernel");
-    const stored = this.writer.store(own ? name : this.writer.fresh(name ?? "constant"), this.#in(form, t, parameter));
+    const own = form === (parameter?.layout === "OHWI" ? "kernel" : "plain");
+    const stem = name === undefined ? "constant" : own ? name : `${name}.${form}`;
+    const stored = this.writer.store(this.writer.fresh(stem), this.#in(form, t, parameter));
     this.#forms.set(key, stored);
     return stored;
   }
@@ -192,9 +207,7 @@ export class Translation {
 
   /** The number of images, as a list of one. */
   batch(times: number): string {
-    const input = this.#twins.graph.nodes.find(({ op }) => op.name === "input") as Node;
-    const images = this.#value({ node: input, index: 0 } as Tensor).first as string;
-    if (this.#batch === undefined) [this.#batch] = this.add("Shape", [images], { start: 0, end: 1 });
+    if (this.#batch === undefined) [this.#batch] = this.add("Shape", [this.#images], { start: 0, end: 1 });
     return times === 1 ? this.#batch : this.add("Mul", [this.#batch, this.ints([times])])[0];
   }
 
@@ -214,14 +227,7 @@ export class Translation {
       }
       if (reader.op.name !== "add") return undefined;
       const [sum, bias] = reader.inputs[0].node === at ? reader.inputs : [...reader.inputs].reverse();
-      if (
-        sum.node !== at ||
-        !this.isFixed(bias) ||
-        bias.rank !== 1 ||
-        bias.size !== channels ||
-        size(reader.shapes[0]) !== size(at.shapes[0])
-      )
-        return undefined;
+      if (!this.isFixed(bias) || bias.rank !== 1 || bias.size !== channels) return undefined;
       this.#absorbed.set(reader, sum);
       return bias;
     }

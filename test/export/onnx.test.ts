@@ -125,6 +125,22 @@ class Odd extends Module implements Backbone {
   }
 }
 
+test("a parameter that is used beside a map and by itself has its own name and shape once", async () => {
+  const network: Odd = new Odd((x) =>
+    x
+      .mul(network.norm.weight as Tensor)
+      .mean([1, 2])
+      .add(network.norm.weight as Tensor),
+  );
+  network.norm.load(new Map([["weight", fill("weight", [3], "input")]]), { strict: false });
+  const graph = readOnnx(bytesOf(await onnxModel(network, { size: 8 })));
+  const images = fill("images", [2, 3, 8, 8], "input");
+  const got = await compile((x: Tensor) => runGraph(graph, { images: x }), reference)(images);
+  assert.equal(graph.tensors.get("norm.weight")?.shape, [3]);
+  assert.equal(graph.tensors.get("norm.weight.channels")?.shape, [3, 1, 1]);
+  assert.ok(difference(got.features, await compile((x: Tensor) => network.forward(x), reference)(nhwc(images))) < 1e-6);
+});
+
 const refused: [string, (x: Tensor) => Tensor, RegExp][] = [
   ["an operation that ONNX has not", (x) => x.argsort(), /^Cannot export "argsort" to ONNX: expected the operations of a backbone/],
   ["numbers that depend on the batch", (x) => x.mean(0), /^Cannot export this network: it has numbers that depend on the batch$/],
