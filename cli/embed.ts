@@ -9,7 +9,7 @@ export default command({
   name: "embed",
   summary: "Turn images into feature vectors that other programs can read",
   args: {
-    encoder: { help: "A run's folder, or a .safetensors checkpoint" },
+    encoder: { help: "A run's folder, a checkpoint of any kind, or the name of a pulled one" },
     images: { help: "A folder of images or anything else that can be trained on" },
   },
   flags: {

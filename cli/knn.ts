@@ -7,7 +7,7 @@ export default command({
   name: "knn",
   summary: "Score an encoder by its nearest neighbours, without training anything",
   args: {
-    encoder: { help: "A run's folder, or a .safetensors checkpoint" },
+    encoder: { help: "A run's folder, a checkpoint of any kind, or the name of a pulled one" },
     train: { help: "Labelled images that vote" },
     test: { help: "Labelled images that are judged; without them each of <train> by all others", optional: true },
   },

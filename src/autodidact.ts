@@ -3,7 +3,11 @@
 // Tensors and programs.
 export type { Backend, Executable } from "./backend/backend.ts";
 export { type BackendOptions, openBackend } from "./backend/open.ts";
+export type { Checkpoint } from "./checkpoint/checkpoint.ts";
+export { openCheckpoint } from "./checkpoint/open.ts";
 export { CheckpointError, readSafetensors, writeSafetensors } from "./checkpoint/safetensors.ts";
+export type { StoredTensor } from "./checkpoint/stored.ts";
+export { writeTorch } from "./checkpoint/write-torch.ts";
 // Images and checkpoints.
 export { type Batch, type Loader, type LoaderOptions, openLoader } from "./data/loader.ts";
 export { openImages } from "./data/open.ts";
@@ -17,6 +21,7 @@ export { entropy, jaccard, massMask } from "./evaluate/attention.ts";
 export { type Embedded, type EmbedRequest, embed } from "./evaluate/embed.ts";
 export { type Encoder, openEncoder } from "./evaluate/encoder.ts";
 export { embedder, extract, extractPixels } from "./evaluate/features.ts";
+export { type Inspection, inspect } from "./evaluate/inspect.ts";
 export { classify, type Features, type Neighbours, nearest, normalizeRows, type Score } from "./evaluate/knn.ts";
 export { type KnnRequest, type KnnScore, knn } from "./evaluate/score.ts";
 export { tsne } from "./evaluate/tsne.ts";
@@ -31,6 +36,10 @@ export { type Backbone, type BackboneOptions, backbones, makeBackbone } from "./
 export { Beit } from "./models/beit.ts";
 export { CvT } from "./models/cvt.ts";
 export { fitTables } from "./models/fit-tables.ts";
+export { readBackbone } from "./models/pretrained.ts";
+export { type Published, published } from "./models/published.ts";
+export { pull } from "./models/pull.ts";
+export { type Found, findBackbone } from "./models/recognise.ts";
 export { ResNet } from "./models/resnet.ts";
 export { Swin } from "./models/swin.ts";
 export { ViL } from "./models/vil.ts";
