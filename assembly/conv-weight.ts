@@ -114,7 +114,7 @@ function packTaps(p: WeightGrad, left: u32, right: u32, scratch: usize): void {
 function packTap(p: WeightGrad, tap: u32, channel: u32, count: u32, to: usize, scratch: usize): void {
   const at = <usize>p.firstTap + <usize>tap * TAP;
   placeTap(p, load<i32>(at), load<i32>(at, 4), channel, scratch);
-  const bytes = <usize>count << 2;
+  const bytes = <usize>count << 2, asVector = count <= 4 && (to & 63) <= 48; // the columns behind are the next tap's, written later
   let pixel = scratch + UNDER;
   for (const end = to + block(scratch).bPanel; to < end; to += 64, pixel += 4) {
     const from = <usize>load<u32>(pixel);
@@ -124,6 +124,8 @@ function packTap(p: WeightGrad, tap: u32, channel: u32, count: u32, to: usize, s
       v128.store(to, x1, 16);
       v128.store(to, x2, 32);
       v128.store(to, x3, 48);
+    } else if (asVector) {
+      v128.store(to, v128.load(from));
     } else {
       for (let i: usize = 0; i < bytes; i += 4) store<f32>(to + i, load<f32>(from + i));
     }

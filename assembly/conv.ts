@@ -6,7 +6,7 @@
 // The gradient of the input is the same sum with images and channels exchanged. With a stride, input pixels fall into stride^2
 // phases; all pixels of a phase see the same few taps, so nothing is multiplied by the zeros between them.
 import { elementwiseTile } from "./elementwise";
-import { BLOCK_ROWS, block, DEPTH, FREE, multiply, outAt, PACKED_A, PACKED_B, RUNS, runAt, setOut, setRun } from "./gemm";
+import { BLOCK_ROWS, block, DEPTH, FREE, multiply, outAt, PACKED_A, PACKED_B, RUNS, runAt, setOut } from "./gemm";
 import { packB } from "./pack";
 import { takeTile } from "./turns";
 
@@ -203,19 +203,26 @@ function placeTaps(p: Conv, tap: usize, count: u32, length: u32, scratch: usize)
   }
 }
 
-/** Runs of A, copied into one a row. */
+/** Runs of A, copied into one a row: placeTaps finds them, and each pair of rows takes its place in the table after it is read. */
 function copyTaps(p: Conv, tap: usize, count: u32, length: u32, scratch: usize): void {
-  const work = block(scratch), rows = work.rows;
+  placeTaps(p, tap, count, length, scratch);
+  const work = block(scratch), bytes = <usize>length << 2, row = bytes * count;
   work.runs = 1;
   work.length = count * length;
-  work.aStep = 4;
   let to = scratch + PACKED_A;
-  for (let row: u32 = 0; row < rows; row++) {
-    setRun(scratch, 1, row, 0, to);
-    for (let i: u32 = 0; i < count; i++) {
-      const place = changetype<Tap>(tap + <usize>i * TAP);
-      const from = isInside(p, place, row, scratch) ? under(p, place, row, scratch) : scratch + ZEROS;
-      for (let c: usize = 0; c < <usize>length << 2; c += 4, to += 4) store<f32>(to, load<f32>(from + c));
-    }
+  for (let pair: u32 = 0; pair < (work.rows + 1) >> 1; pair++, to += row << 1) {
+    const from = runAt(scratch, count, pair, 0), at = runAt(scratch, 1, pair, 0);
+    copyRuns(from, count, bytes, to);
+    copyRuns(from + 4, count, bytes, to + row);
+    store<u32>(at, <u32>to);
+    store<u32>(at, <u32>(to + row), 4);
+  }
+}
+
+/** Copies the runs of one row one behind the other, in whole vectors: what is too much lies where the next run goes. */
+function copyRuns(from: usize, count: u32, bytes: usize, to: usize): void {
+  for (const end = from + (<usize>count << 3); from < end; from += 8, to += bytes) {
+    const run = <usize>load<u32>(from);
+    for (let c: usize = 0; c < bytes; c += 16) v128.store(to + c, v128.load(run + c));
   }
 }

@@ -20,7 +20,7 @@ const SPARE: usize = OUTS + 4 * <usize>BLOCK_ROWS + 64; // two rows of 16 column
 const NOWHERE: usize = SPARE + 128; // what the missing row of an odd block is written to
 const RUN_TABLE: usize = NOWHERE + 4 * <usize>TILE_COLUMNS;
 export const PACKED_A: usize = RUN_TABLE + 4 * <usize>(BLOCK_ROWS * RUNS);
-export const PACKED_B: usize = PACKED_A + 4 * <usize>(BLOCK_ROWS * DEPTH);
+export const PACKED_B: usize = PACKED_A + 4 * <usize>(BLOCK_ROWS * DEPTH) + 64; // copies of rows run over by less than a vector
 /** Scratch from here on is free for epilogues. */
 export const FREE: usize = PACKED_B + 4 * <usize>(TILE_COLUMNS * DEPTH);
 
