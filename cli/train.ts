@@ -21,7 +21,7 @@ export default command({
     init: {
       group: "Model",
       type: "path",
-      value: "file | name",
+      value: "checkpoint",
       otherwise: "fresh weights",
       help: "Checkpoint or pulled name to begin with",
     },
