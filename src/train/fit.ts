@@ -5,7 +5,7 @@ import { Random } from "../tape/philox.ts";
 import { ShapeError, size } from "../tape/shape.ts";
 import type { Host } from "../tape/trace.ts";
 import { namedState, schedulesOf } from "./learner.ts";
-import type { RunOptions } from "./options.ts";
+import { RequestError, type RunOptions } from "./options.ts";
 import { type Learner, TrainStep } from "./step.ts";
 
 /** A plan that the memory cannot hold. */
@@ -78,6 +78,11 @@ export async function fittingStep(
   options: RunOptions,
   backend: Backend,
 ): Promise<{ step: TrainStep; arenaBytes: number }> {
+  if (learner.activations === "f16" && backend.name !== "wasm") {
+    throw new RequestError(
+      `Cannot keep activations in half precision on the ${backend.name} backend: expected the wasm backend (--backend wasm)`,
+    );
+  }
   const step = new TrainStep(learner, telling(backend));
   try {
     const executables = await load(step, learner, options);

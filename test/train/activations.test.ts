@@ -55,4 +55,11 @@ for (const [request, share] of [
   );
 }
 
+halved("is refused where a backend keeps no halves", async ({ root }) => {
+  const request = { method: "mae", backbone: "vit-tiny-4", images: "", size: 8, batch: 6, steps: 1, activations: "f16" } as const;
+  const options = { run: join(root, "refused"), source: pictures(4), settings: { backend: "reference" as const } };
+  const message = await train(request, options).then(() => "accepted", String);
+  assert.match(message, /Cannot keep activations in half precision on the reference backend: expected the wasm backend/);
+});
+
 halved.run();
