@@ -40,9 +40,10 @@ const places: readonly string[] = [
 const endsWithPlace = (prefix: string, place: string): boolean =>
   prefix.endsWith(place) && (prefix.length === place.length || /[./]$/.test(prefix.slice(0, -place.length)));
 
-/** How far down the list of known places a prefix stands. Names without one are a released backbone's, and first. */
+/** How far down the list of known places a prefix stands. Names without one are a released backbone's, and first; averages of gradients last. */
 export function placeRank(prefix: string): number {
   if (prefix === "") return -1;
+  if (/^optimizer[./]/.test(prefix)) return places.length + 1;
   const rank = places.findIndex((place) => endsWithPlace(prefix, place));
   return rank < 0 ? places.length : rank;
 }

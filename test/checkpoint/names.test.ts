@@ -21,6 +21,7 @@ test("the network that is evaluated goes before its student, its key and its mom
     ["state_dict/backbone.", "state_dict/momentum_backbone."],
     ["target_encoder/module.", "encoder/module."],
     ["base_model/", "ema_model/"],
+    ["any.prefix.", "optimizer.momentum.encoder_q."],
     ["state_dict/encoder_q.0.", "state_dict/encoder_k.0."],
   ];
   for (const [first, second] of pairs) assert.ok(placeRank(first) < placeRank(second), `${first} before ${second}`);
