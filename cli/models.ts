@@ -24,7 +24,9 @@ export default command({
     if (flags.json) return printJson({ models: backbones() });
     const rows = backbones().map(({ name, features, about }) => [name, `${features} features`, about]);
     for (const line of columns(rows, colors.command)) print(line);
-    note("\nA ResNet takes a width after its name: resnet18-cifar-w0.25 has a quarter of the channels.");
+    note(
+      "\nA ResNet takes a width and a stride after its name: resnet18-cifar-w0.25 has a quarter of the channels, resnet50-stride8 a map four times as fine.",
+    );
   },
 });
 
