@@ -42,8 +42,9 @@ class Winograd extends Patches {
   /** G w G^T as [36][panel][length][16 columns], places APART bytes further than that. */
   weight: u32;
   out: u32;
-  /** Columns of a product. */
+  /** Columns of a tile, and of a product. */
   tileColumns: u32;
+  productColumns: u32;
   /** 0, or a fused program for finished pixels. */
   epilogue: u32;
 }
@@ -78,12 +79,16 @@ export function patchesOf(pixels: u32): u32 {
 
 export function winograd(args: usize, thread: u32, threads: u32, scratch: usize): void {
   const p = changetype<Winograd>(args), rows = p.images * patchesOf(p.outHeight);
+  const down = (rows + p.rows - 1) / p.rows, across = (p.columns + p.tileColumns - 1) / p.tileColumns;
   memory.fill(scratch + ZEROS, 0, 4 * MOST_CHANNELS);
-  for (let row = takeTile() * p.rows; row < rows; row = takeTile() * p.rows) patchRows(p, row, min(rows, row + p.rows), scratch);
+  for (let t = takeTile(); t < down * across; t = takeTile()) {
+    const row = t / across * p.rows, left = (t % across) * p.tileColumns;
+    tile(p, row, min(rows, row + p.rows), left, min(p.columns, left + p.tileColumns), scratch);
+  }
 }
 
-/** Rows [begin, end) of patches, counted through all images. */
-function patchRows(p: Winograd, begin: u32, end: u32, scratch: usize): void {
+/** Rows [begin, end) of patches, counted through all images, and columns [first, last). */
+function tile(p: Winograd, begin: u32, end: u32, first: u32, last: u32, scratch: usize): void {
   const across = patchesOf(p.outWidth), patches = (end - begin) * across, place = (<usize>(patches * p.length) << 2) + APART;
   const products = scratch + PATCHES + PLACES * place;
   let v = scratch + PATCHES;
@@ -93,8 +98,8 @@ function patchRows(p: Winograd, begin: u32, end: u32, scratch: usize): void {
       transformPatch(scratch, 0, p.length, v, place, 64);
     }
   }
-  for (let left: u32 = 0; left < p.columns; left += p.tileColumns) {
-    const columns = min(p.tileColumns, p.columns - left), apart = (<usize>(patches * columns) << 2) + APART;
+  for (let left = first; left < last; left += p.productColumns) {
+    const columns = min(p.productColumns, last - left), apart = (<usize>(patches * columns) << 2) + APART;
     multiplyPlaces(p, patches, left, columns, products, scratch);
     let m = products;
     for (let row = begin; row < end; row++) {
@@ -104,7 +109,7 @@ function patchRows(p: Winograd, begin: u32, end: u32, scratch: usize): void {
       }
     }
   }
-  if (p.epilogue) elementwiseTile(p.epilogue, firstPixel(p, begin), firstPixel(p, end), 0, p.columns, scratch + PATCHES);
+  if (p.epilogue) elementwiseTile(p.epilogue, firstPixel(p, begin), firstPixel(p, end), first, last, scratch + PATCHES);
 }
 
 /** The first pixel that row `row` of patches gives. */

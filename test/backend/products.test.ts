@@ -85,6 +85,7 @@ for (const algorithm of ["direct", "winograd"] as const) {
   products(`an epilogue meets every pixel of a convolution, ${algorithm}`, async () => {
     const run: Run = (x, w, bias) => x.conv2d(w, { padding: 1, algorithm }).add(bias).gelu();
     await close("epilogue", run, [[7, 9, 11, 20], [36, 3, 3, 20], [36]]);
+    await close("epilogue, channels in tiles", run, [[3, 6, 7, 16], [140, 3, 3, 16], [140]]);
   });
 }
 

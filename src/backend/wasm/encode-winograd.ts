@@ -16,7 +16,8 @@ const APART = 64;
 const EACH = 4 * PLACES;
 const MOST_PATCHES = 128; // of a block, as BLOCK_ROWS in gemm.ts
 const PATCH_BYTES = 2 ** 19; // transformed patches of a block: half of a usual second cache
-const FEWEST_PATCHES = 64; // of a block with many channels, so that the weight is not read too often
+const FEWEST_PATCHES = 32; // of a block with many channels, so that the weight is not read too often
+const LARGE = 2 ** 17; // channel pairs whose transformed weight is as large as a third cache: twice as many patches
 const MOST_PATCH_BYTES = 5 * 2 ** 20; // what a thread's scratch has for them
 const GRAD_PATCH_BYTES = 2 ** 21; // of both sides for the gradient of the weight; a row of 128 patches takes more and still fits
 const PRODUCT_BYTES = 2 ** 19; // of a block, for as many columns as fit
@@ -61,17 +62,25 @@ export function servesWinograd(
   return fits(length) && fits(columns) && possible && (algorithm ? algorithm === "winograd" : pays);
 }
 
+const TILES = 8; // wanted
+const FEWEST_COLUMNS = 64; // of a tile: each transforms its patches itself
+
+/** Columns of a part when `columns` are cut into about `parts` of them. */
+const cut = (columns: number, parts: number) => 16 * Math.ceil(columns / Math.max(1, Math.ceil(parts)) / 16);
+
 /** Emits the transform of the weight and the convolution as a step. */
 export function emitWinograd({ source, weight, padding, step, columnStep, tapStep, firstTap }: Winograd, of: Step, out: Emitter): void {
   const [images, height, width, length] = source.shape;
   const result = of.outputs[0];
   const [, outHeight, outWidth, columns] = result.shape;
   const across = patchesOf(outWidth);
-  const wanted = Math.max(FEWEST_PATCHES, PATCH_BYTES / (EACH * length));
+  const fewest = length * columns < LARGE ? FEWEST_PATCHES : 2 * FEWEST_PATCHES;
+  const wanted = Math.max(fewest, PATCH_BYTES / (EACH * length));
   const patches = Math.min(MOST_PATCHES, wanted, MOST_PATCH_BYTES / (EACH * length));
   const rows = Math.max(1, Math.floor(patches / across));
-  const parts = Math.ceil((EACH * rows * across * columns) / PRODUCT_BYTES);
-  const tileColumns = 16 * Math.ceil(columns / parts / 16);
+  const down = Math.ceil((images * patchesOf(outHeight)) / rows);
+  const tileColumns = cut(columns, Math.min(TILES / down, columns / FEWEST_COLUMNS));
+  const productColumns = cut(tileColumns, (EACH * rows * across * tileColumns) / PRODUCT_BYTES);
   const bytes = PLACES * (64 * Math.ceil(columns / 16) * length + APART);
   const start = out.temporary(bytes);
   const transformed = { start, end: start + bytes };
@@ -81,13 +90,13 @@ export function emitWinograd({ source, weight, padding, step, columnStep, tapSte
   const { program, reads, writes } = epilogue(of, out);
   out.emit(WINOGRAD, { reads: [out.range(source), transformed, ...reads], writes: [out.range(result), ...writes] }, [
     ...[out.address(source), height, width, length, columns, images, outHeight, outWidth, padding, rows],
-    ...[start, out.address(result), tileColumns, program],
+    ...[start, out.address(result), tileColumns, productColumns, program],
   ]);
 }
 
-const TILE = 128; // channels of a tile on either side, as BLOCK_ROWS in gemm.ts
+const TILE = 128; // channels of a tile on either side, as BLOCK_ROWS in gemm.ts; half of it where there are few patches
 const GRAD_TILES = 16; // wanted
-const CHUNK_PATCHES = 256; // of a chunk at least: its sums have to be written and read again
+const CHUNK_PATCHES = 128; // of a chunk at least: its sums have to be written and read again
 
 /** Emits the gradient of the weight: sums for each place of a patch in chunks, then the weight. */
 export function emitWinogradGrad(x: View, g: View, padding: number, of: Step, out: Emitter): void {
@@ -95,11 +104,12 @@ export function emitWinogradGrad(x: View, g: View, padding: number, of: Step, ou
   const [, outHeight, outWidth, columns] = g.shape;
   const across = patchesOf(outWidth);
   const down = images * patchesOf(outHeight);
-  const tileLength = Math.min(TILE, length);
-  const tileColumns = Math.min(TILE, columns);
+  const most = down * across < 2 * CHUNK_PATCHES && length * columns < LARGE ? TILE / 2 : TILE;
+  const tileLength = Math.min(most, length);
+  const tileColumns = Math.min(most, columns);
   const patches = Math.min(256, GRAD_PATCH_BYTES / (EACH * (tileLength + tileColumns)));
   const rows = Math.max(1, Math.floor(patches / across));
-  const tiles = Math.ceil(length / TILE) * Math.ceil(columns / TILE);
+  const tiles = Math.ceil(length / most) * Math.ceil(columns / most);
   const chunks = Math.max(1, Math.floor(Math.min(GRAD_TILES / tiles, (down * across) / CHUNK_PATCHES)));
   const bytes = EACH * chunks * columns * length;
   const start = out.temporary(bytes);
