@@ -62,6 +62,7 @@ export function elementwise(body: Elementwise): Kernel {
     reads: steps.reads,
     writes: steps.writes,
     params: ["size: u32", ...sizes, ...[...inputs, ...outputs].flatMap(({ params }) => params), ...steps.params],
+    batches: true,
     lanes: LANES,
     code: `${functionsFor(steps.statements)}
 fn run(group: u32, lane: u32) {

@@ -9,6 +9,8 @@ export interface Kernel {
   readonly writes: readonly string[];
   /** Fields of `p`, each "name: u32", "name: i32" or "name: f32". */
   readonly params: readonly string[];
+  /** Whether several calls can be one dispatch: barriers, if any, must not depend on `p`. */
+  readonly batches?: true;
   /** Threads of a workgroup. */
   readonly lanes: number;
   /** Declares `fn run(group: u32, lane: u32)`, which LANES threads call for each group; group is the same in all of them. */
@@ -24,21 +26,12 @@ export function fields({ reads, writes, params }: Kernel): { name: string; type:
   return [{ name: "groups", type: "u32" }, ...[...reads, ...writes].map((name) => ({ name: `${name}_at`, type: "u32" })), ...own];
 }
 
-/**
- * The whole shader. `bindings`: for each operand, reads first, the number of its storage buffer, from 0. Binding 0 is `p`, storage
- * buffer b is binding b + 1. Groups beyond 65,535 go on in a second row of the grid.
- */
-export function shader(kernel: Kernel, bindings: readonly number[]): string {
-  const { reads, writes, lanes, code } = kernel;
-  const operands = [...reads, ...writes];
+/** What operands and code need of the rest: buffers, functions of operands, the kernel's own declarations. */
+function body({ reads, writes, lanes, code }: Kernel, bindings: readonly number[]): string {
   const buffers = [...new Set(bindings)].sort((a, b) => a - b);
   return [
-    `struct Params { ${fields(kernel)
-      .map(({ name, type }) => `${name}: ${type}`)
-      .join(", ")} }`,
-    "@group(0) @binding(0) var<uniform> p: Params;",
     ...buffers.map((b) => `@group(0) @binding(${b + 1}) var<storage, read_write> buffer${b}: array<f32>;`),
-    ...operands.map((name, i) => `fn ${name}(i: u32) -> f32 { return buffer${bindings[i]}[p.${name}_at + i]; }`),
+    ...[...reads, ...writes].map((name, i) => `fn ${name}(i: u32) -> f32 { return buffer${bindings[i]}[p.${name}_at + i]; }`),
     ...writes.map((name, i) => {
       const b = bindings[reads.length + i];
       return `fn set_${name}(i: u32, value: f32) { buffer${b}[p.${name}_at + i] = value; }`;
@@ -48,8 +41,42 @@ export function shader(kernel: Kernel, bindings: readonly number[]): string {
     "@compute @workgroup_size(LANES)",
     "fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {",
     "  let group = id.x + id.y * grid.x;",
-    "  if (group < p.groups) { run(group, lane); }",
-    "}",
-    "",
   ].join("\n");
+}
+
+const members = (kernel: Kernel) => fields(kernel).map(({ name, type }) => `${name}: ${type}`);
+
+/**
+ * The whole shader. `bindings`: for each operand, reads first, the number of its storage buffer, from 0. Binding 0 is `p`, storage
+ * buffer b is binding b + 1. Groups beyond 65,535 go on in a second row of the grid.
+ */
+export function shader(kernel: Kernel, bindings: readonly number[]): string {
+  return `struct Params { ${members(kernel).join(", ")} }
+@group(0) @binding(0) var<uniform> p: Params;
+${body(kernel, bindings)}
+  if (group < p.groups) { run(group, lane); }
+}
+`;
+}
+
+/**
+ * The shader of \`calls\` calls of one kernel in one dispatch. Binding 0 holds the number of all groups, padded to 16 bytes, and for
+ * each call its \`p\`, padded likewise, with the number of its first group in place of the number of its groups.
+ */
+export function batchShader(kernel: Kernel, bindings: readonly number[], calls: number): string {
+  return `struct Params { @align(16) ${members(kernel).join(", ")} }
+struct Batch { groups: u32, calls: array<Params, ${calls}> }
+@group(0) @binding(0) var<uniform> batch: Batch;
+var<private> p: Params;
+${body(kernel, bindings)}
+  if (group >= batch.groups) { return; }
+  var call = 0u; // the last one that begins at or before this group
+  for (var end = ${calls}u; end - call > 1u;) {
+    let middle = (call + end) / 2u;
+    if (batch.calls[middle].groups <= group) { call = middle; } else { end = middle; }
+  }
+  p = batch.calls[call];
+  run(group - p.groups, lane);
+}
+`;
 }

@@ -9,6 +9,9 @@ const joined: Record<Reduction, (a: string, b: string) => string> = {
   max: (a, b) => `larger(${a}, ${b})`,
 };
 
+/** What lanes without elements bring along: nothing, or once more the element that they read, the part's last. */
+const neutral: Record<Reduction, string> = { sum: "0.0", max: "value" };
+
 const PARAMS = ["n: u32", "inner: u32", "part: u32", "parts: u32", "size: u32"];
 
 /** A thread for each result, which reads along n. */
@@ -19,6 +22,7 @@ export function reduceColumns(reduction: Reduction): Kernel {
     reads: ["x"],
     writes: ["y"],
     params: PARAMS,
+    batches: true,
     lanes: 64,
     code: `${functionsFor(join)}
 fn run(group: u32, lane: u32) {
@@ -45,6 +49,7 @@ export function reduceRows(reduction: Reduction): Kernel {
     reads: ["x"],
     writes: ["y"],
     params: PARAMS,
+    batches: true,
     lanes: 64,
     code: `${functionsFor(step)}
 var<workgroup> partial: array<f32, LANES>;
@@ -54,13 +59,10 @@ fn run(group: u32, lane: u32) {
   let start = group / p.parts * p.n + first;
   var value = x(start + min(lane, count - 1u));
   for (var i = lane + LANES; i < count; i += LANES) { value = ${step}; }
-  partial[lane] = value;
-  var live = min(count, LANES);
-  while (live > 1u) {
+  partial[lane] = select(value, ${neutral[reduction]}, lane >= count);
+  for (var half = LANES / 2u; half > 0u; half /= 2u) {
     workgroupBarrier();
-    let half = (live + 1u) / 2u;
-    if (lane < live / 2u) { partial[lane] = ${join("partial[lane]", "partial[lane + half]")}; }
-    live = half;
+    if (lane < half) { partial[lane] = ${join("partial[lane]", "partial[lane + half]")}; }
   }
   if (lane == 0u) { set_y(group, partial[0]); }
 }`,

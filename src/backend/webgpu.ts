@@ -9,6 +9,9 @@ import { GpuExecutable } from "./webgpu/executable.ts";
 import { Pipelines } from "./webgpu/pipelines.ts";
 import { Storage } from "./webgpu/storage.ts";
 
+/** Buffers of so many floats are worth less memory than the dispatches that they keep apart. */
+const APART = 1024;
+
 /** Runs programs on a GPU; one at a time, in the order in which they are asked for. */
 export class GpuBackend implements Backend {
   readonly name = "gpu";
@@ -49,7 +52,7 @@ export class GpuBackend implements Backend {
   }
 
   load(trace: Trace): GpuExecutable {
-    return this.loadProgram(lower(trace, this.#storage.alignment / 4));
+    return this.loadProgram(lower(trace, { align: this.#storage.alignment / 4, apart: APART }));
   }
 
   /** Takes a program that has been lowered already, for this backend's alignment. */

@@ -11,7 +11,7 @@ import { storeAssigned } from "./assign.ts";
 import { attachEpilogues } from "./epilogue.ts";
 import { fuse, type Group, type Item, isConstant } from "./fuse.ts";
 import { keepHalves } from "./half.ts";
-import { plan } from "./plan.ts";
+import { type Placement, plan } from "./plan.ts";
 import type { Buffer, Draft, Elementwise, Instruction, Program, View } from "./program.ts";
 import { type Shape, size } from "./shape.ts";
 import { type Graph, type Readers, readersOf, readersOfOutput, simplify } from "./simplify.ts";
@@ -19,12 +19,12 @@ import { type Node, type Parameter, Tensor } from "./tensor.ts";
 import type { Trace } from "./trace.ts";
 import { asRows, collapse, contiguous, isContiguous, movers, reshaped, stretched } from "./view.ts";
 
-/** Makes the program of a trace. `align`: floats between possible offsets in the arena. */
-export function lower(trace: Trace, align?: number): Program {
+/** Makes the program of a trace. */
+export function lower(trace: Trace, placement?: Placement): Program {
   const graph = simplify(trace);
   const emitter = new Lowering(graph);
   const draft = emitter.run();
-  return plan(trace.activations === "f16" ? keepHalves(draft) : draft, align);
+  return plan(trace.activations === "f16" ? keepHalves(draft) : draft, placement);
 }
 
 const key = (t: Tensor) => `${t.node.id}.${t.index}`;

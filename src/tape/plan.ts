@@ -13,11 +13,22 @@ interface Life {
   last: number;
 }
 
-/** Gives every arena buffer its offset, a multiple of `align` floats. Chains write over an input that nothing reads any more. */
-export function plan(draft: Draft, align = ALIGN): Program {
+export interface Placement {
+  /** Offsets are multiples of so many floats. */
+  readonly align?: number;
+  /** Buffers of at most so many floats share their memory with no other, so that steps that only seem to depend on each other do not. */
+  readonly apart?: number;
+}
+
+/** Gives every arena buffer its offset. Chains write over an input that nothing reads any more. */
+export function plan(draft: Draft, { align = ALIGN, apart = 0 }: Placement = {}): Program {
   const { steps, outputs } = share(draft);
   const lives = [...lifetimes(steps, outputs).values()].filter(({ buffer }) => buffer.kind === "arena");
-  const arena = place(lives, align);
+  const always = { first: 0, last: steps.length };
+  const arena = place(
+    lives.map((life) => (life.buffer.size <= apart ? { ...life, ...always } : life)),
+    align,
+  );
   const buffers = [...new Set([...steps.flatMap((step) => [...viewsRead(step), ...writes(step)]), ...outputs].map((view) => view.buffer))];
   return { steps, buffers, arena, outputs };
 }

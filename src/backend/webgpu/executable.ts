@@ -1,11 +1,12 @@
 // A program on the gpu backend: its dispatches with their pipelines and bind groups, and one run of them.
 import { writes } from "../../tape/assign.ts";
-import type { Buffer, Program } from "../../tape/program.ts";
+import type { Buffer, Program, Step } from "../../tape/program.ts";
 import { size } from "../../tape/shape.ts";
 import type { Parameter } from "../../tape/tensor.ts";
-import type { Executable, TimedRun } from "../backend.ts";
+import type { Executable, StepTime, TimedRun } from "../backend.ts";
 import { usage } from "./device.ts";
-import { type Dispatch, Emitter, type Place, type Window } from "./emitter.ts";
+import { type Dispatch, dispatches } from "./dispatch.ts";
+import { Emitter, type Place, type Window } from "./emitter.ts";
 import { encoders } from "./encoders.ts";
 import type { Pipelines } from "./pipelines.ts";
 import { Stopwatch } from "./stopwatch.ts";
@@ -59,12 +60,20 @@ export class GpuExecutable implements Executable {
     this.#own = storage.buffer("inputs", bytes);
     for (const [{ data }, offset] of this.#offsets) if (data) this.#write(this.#own, offset, data);
     storage.take(this.#parameters);
-    const emitter = this.#emit();
-    this.dispatches = emitter.dispatches;
-    this.arenaBytes = 4 * emitter.arena;
+    const { maxStorageBuffersPerShaderStage, maxStorageBufferBindingSize, maxUniformBufferBindingSize } = device.limits;
+    const binds = { buffers: maxStorageBuffersPerShaderStage, bytes: maxStorageBufferBindingSize, params: maxUniformBufferBindingSize };
+    try {
+      const emitter = this.#emit();
+      this.arenaBytes = 4 * emitter.arena;
+      storage.check("intermediate values", this.arenaBytes);
+      this.dispatches = dispatches(emitter.calls, binds);
+    } catch (error) {
+      this.dispose();
+      throw error;
+    }
     this.#paramSlots = slots(this.dispatches, device.limits.minUniformBufferOffsetAlignment);
     this.#params = this.#writeParams();
-    this.#compiled = Promise.all(this.dispatches.map(({ shader, step, windows }) => pipelines.get(shader, windows.length, step.label)));
+    this.#compiled = Promise.all(this.dispatches.map(({ shader, label, windows }) => pipelines.get(shader, windows.length, label)));
     this.#compiled.catch(() => {}); // each run hears of it by itself
     const results = program.outputs.reduce((sum, view) => sum + 4 * size(view.shape), 0);
     this.#results = device.createBuffer({ label: "results", size: Math.max(results, 4), usage: usage.MAP_READ | usage.COPY_DST });
@@ -95,8 +104,7 @@ export class GpuExecutable implements Executable {
   }
 
   #emit(): Emitter {
-    const { maxStorageBuffersPerShaderStage: buffers, maxStorageBufferBindingSize: bytes } = this.#device.limits;
-    const emitter = new Emitter((buffer) => this.#place(buffer), { buffers, bytes }, this.#program.arena, this.#storage.alignment / 4);
+    const emitter = new Emitter((buffer) => this.#place(buffer), this.#program.arena, this.#storage.alignment / 4);
     for (const step of this.#program.steps) {
       const encode = encoders[step.op];
       if (!encode) throw new TypeError(`Cannot run "${step.op}" on the gpu backend: it has no kernel there`);
@@ -117,11 +125,11 @@ export class GpuExecutable implements Executable {
   async #bind(): Promise<Bound> {
     const arena = await this.#storage.arena(Math.max(this.arenaBytes, 4));
     if (this.#bound?.arena === arena) return this.#bound;
-    const groups = this.dispatches.map(({ step, windows, params }, i) => {
+    const groups = this.dispatches.map(({ label, windows, params }, i) => {
       const uniform = { buffer: this.#params, offset: this.#paramSlots[i], size: params.byteLength };
       const resources = [uniform, ...windows.map((window) => bindingOf(window, arena))];
       return this.#device.createBindGroup({
-        label: step.label,
+        label,
         layout: this.#pipelines.layout(windows.length),
         entries: resources.map((resource, binding) => ({ binding, resource })),
       });
@@ -156,24 +164,39 @@ export class GpuExecutable implements Executable {
     });
   }
 
-  /** Runs once with a pass for each step, and tells when each began and how long it took. Throws where the GPU keeps no time. */
+  /**
+   * Runs once with a pass for each dispatch, and tells when each step began and how long it took: of a dispatch of several steps each has
+   * an equal share. Throws where the GPU keeps no time.
+   */
   runTimed(inputs: readonly Float32Array[]): Promise<TimedRun> {
     if (!this.#device.features.has("timestamp-query")) throw new TypeError("Cannot time a program on this GPU: it keeps no times");
-    const { steps } = this.#program;
     return this.#turn(inputs, async ({ arena, groups }, pipelines) => {
-      const watch = new Stopwatch(this.#device, steps.length);
+      const watch = new Stopwatch(this.#device, groups.length);
       const encoder = this.#device.createCommandEncoder();
-      let at = 0;
-      for (const [i, step] of steps.entries()) {
+      for (let i = 0; i < groups.length; i++) {
         const pass = encoder.beginComputePass(watch.pass(i));
-        for (; this.dispatches[at]?.step === step; at++) this.#dispatch(pass, at, pipelines[at], groups[at]);
+        this.#dispatch(pass, i, pipelines[i], groups[i]);
         pass.end();
       }
       watch.collect(encoder);
       const outputs = await this.#finish(encoder, arena);
       const times = await watch.read();
       watch.free();
-      return { outputs, times: steps.map((step, i) => ({ step, ...times[i] })) };
+      return { outputs, times: this.#timesOfSteps(times) };
+    });
+  }
+
+  #timesOfSteps(times: readonly { beginMs: number; timeMs: number }[]): StepTime[] {
+    const of = new Map<Step, { beginMs: number; timeMs: number }>();
+    for (const [i, { steps }] of this.dispatches.entries()) {
+      for (const step of steps) {
+        const { beginMs, timeMs } = of.get(step) ?? { beginMs: times[i].beginMs, timeMs: 0 };
+        of.set(step, { beginMs, timeMs: timeMs + times[i].timeMs / steps.length });
+      }
+    }
+    return this.#program.steps.flatMap((step) => {
+      const time = of.get(step);
+      return time ? [{ step, ...time }] : [];
     });
   }
 
@@ -215,7 +238,7 @@ export class GpuExecutable implements Executable {
     this.#disposed = true;
     void this.#inTurn(async () => {
       await this.#storage.drop(this.#parameters);
-      for (const buffer of [this.#own, this.#params, this.#results]) buffer.destroy();
+      for (const buffer of [this.#own, this.#params, this.#results]) buffer?.destroy(); // the last two are missing where loading failed
     }).catch(() => {}); // a device that is gone has freed them
   }
 }

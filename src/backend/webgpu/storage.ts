@@ -40,14 +40,18 @@ export class Storage {
     return Math.ceil(Math.max(bytes, 4) / this.alignment) * this.alignment;
   }
 
-  /** A buffer for numbers that kernels read and write. Throws a RangeError if no device of this kind has one so large. */
-  buffer(label: string, bytes: number): GPUBuffer {
+  /** Throws a RangeError if this GPU has no buffers so large. */
+  check(label: string, bytes: number): void {
     const { maxBufferSize } = this.#device.limits;
-    if (bytes > maxBufferSize) {
-      throw new RangeError(
-        `Cannot make a buffer of ${bytes} bytes (${gib(bytes)}) for ${label}: this GPU makes them of ${gib(maxBufferSize)} at most`,
-      );
-    }
+    if (bytes <= maxBufferSize) return;
+    throw new RangeError(
+      `Cannot make a buffer of ${bytes} bytes (${gib(bytes)}) for ${label}: this GPU makes them of ${gib(maxBufferSize)} at most`,
+    );
+  }
+
+  /** A buffer for numbers that kernels read and write. */
+  buffer(label: string, bytes: number): GPUBuffer {
+    this.check(label, bytes);
     return this.#device.createBuffer({ label, size: this.aligned(bytes), usage: KERNEL_DATA });
   }
 

@@ -2,6 +2,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { WasmBackend } from "../../../src/backend/wasm.ts";
 import { openDevice } from "../../../src/backend/webgpu/device.ts";
+import type { GpuExecutable } from "../../../src/backend/webgpu/executable.ts";
 import { GpuBackend } from "../../../src/backend/webgpu.ts";
 import { concat } from "../../../src/tape/ops/move.ts";
 import { uniform } from "../../../src/tape/ops/random.ts";
@@ -106,6 +107,22 @@ check("a chain over more tensors than a kernel binds sees them through fewer win
   const [expected] = await outputsOf(run, [made], reference);
   const [got] = await outputsOf(run, [made], gpu);
   assert.ok(difference(got, expected) < 1e-5);
+});
+
+check("chains over many tensors are one dispatch, with the result of many", async () => {
+  const parts = Array.from({ length: 30 }, (_, i) => new Parameter([37 + i], numbers(37 + i).data.slice()));
+  const before = parts.map(({ data }) => data.slice());
+  const decay = compile((rate: Tensor) => {
+    for (const part of parts) assign(part, part.sub(part.mul(rate)));
+    return rate.add(1);
+  }, gpu);
+  const { dispatches } = (await decay.prepare(0.5)) as GpuExecutable;
+  assert.ok(dispatches.length <= 2, `${dispatches.length} dispatches`);
+  await decay(0.25);
+  for (const [i, part] of parts.entries()) {
+    const expected = { data: before[i].map((v) => 0.75 * v), shape: part.shape };
+    assert.ok(difference({ data: await gpu.read(part), shape: part.shape }, expected) < 1e-6);
+  }
 });
 
 check("draws are the same bits as on the CPU", async () => {
