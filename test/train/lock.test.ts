@@ -28,7 +28,10 @@ lock.after.each(({ folder }) => rm(folder, { recursive: true }));
 lock("belongs to one at a time, and is free again when given back, without a trace", async ({ folder }) => {
   const first = await takeLock(folder);
   const text = await refusal(folder);
-  assert.match(text, new RegExp(`^LockedError: Cannot train in ${folder}: process ${process.pid} has worked on it since .*kill ${process.pid}`));
+  assert.match(
+    text,
+    new RegExp(`^LockedError: Cannot train in ${folder}: process ${process.pid} has worked on it since .*kill ${process.pid}`),
+  );
   await first.release();
   assert.equal(await readdir(folder), []);
   assert.is(await refusal(folder), "taken");
