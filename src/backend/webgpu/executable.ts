@@ -43,6 +43,7 @@ export class GpuExecutable implements Executable {
   readonly #params: GPUBuffer;
   readonly #paramSlots: readonly number[];
   readonly #results: GPUBuffer;
+  #copy = new Float32Array(0);
   #bound: Bound | undefined;
   #disposed = false;
 
@@ -80,7 +81,16 @@ export class GpuExecutable implements Executable {
   }
 
   #write(buffer: GPUBuffer, offset: number, data: Float32Array): void {
-    this.#device.queue.writeBuffer(buffer, offset, data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
+    const { buffer: from, byteOffset, byteLength } = this.#unshared(data);
+    this.#device.queue.writeBuffer(buffer, offset, from, byteOffset, byteLength);
+  }
+
+  /** Dawn takes no memory that threads share, such as a loader's batch: that goes through a copy, kept for the next one. */
+  #unshared(data: Float32Array): Float32Array<ArrayBuffer> {
+    if (data.buffer instanceof ArrayBuffer) return data as Float32Array<ArrayBuffer>;
+    if (this.#copy.length < data.length) this.#copy = new Float32Array(data.length);
+    this.#copy.set(data);
+    return this.#copy.subarray(0, data.length);
   }
 
   /** Offsets of inputs and arrays: small inputs first, so that one write carries them all. */
