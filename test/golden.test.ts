@@ -10,7 +10,7 @@ const goldens = suite("golden");
 
 for (const name of readdirSync(folder).filter((file) => file.endsWith(".safetensors"))) {
   goldens(`${name.replace(".safetensors", "")}: equals the official code`, async () => {
-    const check = await runGolden(fileURLToPath(new URL(name, folder)), "wasm");
+    const check = await runGolden(fileURLToPath(new URL(name, folder)), { backend: "wasm" });
     assert.ok(check.passed, describe(check));
   });
 }

@@ -2,7 +2,7 @@
 import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { Backend } from "../../src/backend/backend.ts";
-import { openBackend } from "../../src/backend/open.ts";
+import { type BackendOptions, openBackend } from "../../src/backend/open.ts";
 import { isCheckpointGolden, runCheckpointGolden } from "./checkpoints.ts";
 import { Check, openGolden, type Runners } from "./golden.ts";
 import { isCifarGolden, runCifarGolden } from "./resnet-cifar.ts";
@@ -18,9 +18,9 @@ async function loadRunners(): Promise<Runners> {
 let runners: Promise<Runners> | undefined;
 
 /** Runs one golden file on a backend of its own, so that files share neither memory nor failures. Throws when its kind is unknown. */
-export async function runGolden(path: string, backendName: "wasm" | "gpu" | "reference"): Promise<Check> {
+export async function runGolden(path: string, options: BackendOptions): Promise<Check> {
   if (isCheckpointGolden(path)) return runCheckpointGolden(path);
-  const backend = await openBackend({ backend: backendName });
+  const backend = await openBackend(options);
   try {
     return isCifarGolden(path) ? await runCifarGolden(path, backend) : await runKind(path, backend);
   } finally {

@@ -6,7 +6,9 @@ import { official } from "../../src/nn/module.ts";
 import { describe, runGolden } from "../golden/run.ts";
 
 test("ResNet-20 from its legacy .th gives the features and logits of its authors' code", async () => {
-  const check = await runGolden(fileURLToPath(new URL("../golden/files/resnet-cifar10/golden-first64.json", import.meta.url)), "wasm");
+  const check = await runGolden(fileURLToPath(new URL("../golden/files/resnet-cifar10/golden-first64.json", import.meta.url)), {
+    backend: "wasm",
+  });
   assert.is(check.compared, 2);
   assert.ok(check.passed, describe(check));
 });

@@ -13,7 +13,7 @@ const check = onGpu(goldens);
 for (const name of files) {
   check(`${name}: equals the official code on the GPU`, async () => {
     const path = fileURLToPath(new URL(`../../golden/files/${name}.safetensors`, import.meta.url));
-    const result = await runGolden(path, "gpu");
+    const result = await runGolden(path, { backend: "gpu" });
     assert.ok(result.passed, describe(result));
   });
 }
