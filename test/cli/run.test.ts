@@ -113,7 +113,7 @@ const mistakes: [string[], number, RegExp][] = [
   [["train", "simclr", photos, "--set", "temperature=-1"], 2, /^error: Cannot set temperature to -1: expected a number above 0\n$/],
   [["train", "simclr", photos, "--steps", "3", "--epochs", "3"], 2, /^error: Cannot train for several lengths/],
   [["train", "simclr", photos, "--batch", "500"], 2, /^error: Cannot take a batch of 500 from the 23 images/],
-  [["train", "simclr", photos, "--gpu", "nosuch"], 1, /error: Cannot compute on a GPU: .+\n$/],
+  [["train", "simclr", photos, "--batch", "7", "--gpu", "nosuch"], 1, /error: Cannot compute on a GPU: .+\n$/],
   [["resume", photos], 1, /^error: Cannot open the run \S+photos: it has no run\.json\n$/],
   [["knn", photos, photos], 1, /^error: Cannot find a checkpoint in \S+photos/],
   [["report", photos], 1, /^error: Cannot open the run \S+photos/],

@@ -16,7 +16,9 @@ import { onGpu } from "./support.ts";
 
 const travel = suite("checkpoints travel");
 
-const request = { method: "simclr", images: "", backbone: "resnet18-cifar-w0.25", size: 8, batch: 6, steps: 6, seed: 3 };
+// A transformer: behind batch norm over few small pictures one flipped ReLU moves a weight by a hundredth, on any two backends.
+const request = { method: "mae", images: "", backbone: "vit-mini-4", size: 16, batch: 6, steps: 6, seed: 3 };
+const decoder = { decoderDim: "32", decoderDepth: "1", decoderHeads: "2" };
 const settings: Partial<RunSettings> = { threads: 1, build: "plain", logEvery: 1, healthEvery: 0, knnEvery: -1, report: false };
 const source = pictures(8);
 
@@ -32,13 +34,13 @@ function until(steps: number) {
 const state = async (run: string) => stateIn(await readSafetensors((await newestCheckpoint(run)).path));
 
 onGpu(travel)(
-  "wasm, gpu, wasm: the weights are those and moments of the optimiser are those of wasm alone within 1e-2, and run.json tells",
+  "wasm, gpu, wasm: weights and moments of the optimiser are those of wasm alone within 1e-4, and run.json tells",
   async () => {
     const root = await mkdtemp(join(tmpdir(), "autodidact-travel-"));
     try {
       const [alone, run] = [join(root, "alone"), join(root, "run")];
-      await train(request, { run: alone, source, settings: { ...settings, backend: "wasm" } });
-      await train(request, { run, source, settings: { ...settings, backend: "wasm" }, ...until(2) });
+      await train({ ...request, set: decoder }, { run: alone, source, settings: { ...settings, backend: "wasm" } });
+      await train({ ...request, set: decoder }, { run, source, settings: { ...settings, backend: "wasm" }, ...until(2) });
       await resume(run, { source, settings: { backend: "gpu" }, ...until(4) });
       await resume(run, { source, settings: { backend: "wasm" } });
       const { sessions = [] } = (await RunFolder.open(run)).record;
@@ -53,8 +55,9 @@ onGpu(travel)(
       const [expected, got] = [await state(alone), await state(run)];
       assert.equal([...got.keys()], [...expected.keys()]);
       for (const [name, tensor] of expected) {
+        if (name.includes("qkv.bias")) continue; // the keys' part has no gradient, and AdamW makes whole steps of its rounding
         const gap = difference(got.get(name) as Host, tensor);
-        assert.ok(gap < 1e-2, `${name} differs by ${gap}`);
+        assert.ok(gap < 1e-4, `${name} differs by ${gap}`);
       }
     } finally {
       await rm(root, { recursive: true });
