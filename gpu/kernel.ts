@@ -64,8 +64,10 @@ ${body(kernel, bindings)}
  * each call its \`p\`, padded likewise, with the number of its first group in place of the number of its groups.
  */
 export function batchShader(kernel: Kernel, bindings: readonly number[], calls: number): string {
-  return `struct Params { @align(16) ${members(kernel).join(", ")} }
-struct Batch { groups: u32, calls: array<Params, ${calls}> }
+  const own = members(kernel);
+  const padding = Array.from({ length: (4 - (own.length % 4)) % 4 }, (_, i) => `padding${i}: u32`); // said aloud: naga takes no @align of a struct
+  return `struct Params { ${[...own, ...padding].join(", ")} }
+struct Batch { groups: u32, @align(16) calls: array<Params, ${calls}> }
 @group(0) @binding(0) var<uniform> batch: Batch;
 var<private> p: Params;
 ${body(kernel, bindings)}
