@@ -37,7 +37,7 @@ export interface Winograd {
 const patchesOf = (pixels: number) => Math.ceil(pixels / SIDE);
 
 /** Products of channels, a pixel each, from which the transform is chosen: below, time is short and its rounding is not worth it. */
-const FEWEST_PRODUCTS = 2 ** 24;
+const FEWEST_PRODUCTS = 9 * 2 ** 20;
 /** Patches from which the transform of the weight pays, and the share of their pixels that has to be in the image. */
 const FEWEST_OF_ALL = 16;
 const FULL = 1 / 3;
