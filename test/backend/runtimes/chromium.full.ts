@@ -1,7 +1,8 @@
 // Every row of the op table in a browser: headless Chromium opens a page of ours, which sends back what it finds.
 // npm run test:chromium: $CHROMIUM, or the first of the usual names that runs.
 import { spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -62,6 +63,6 @@ await holdRows("Chromium", async () => {
     server.closeAllConnections();
     chromium.kill();
     await ended;
-    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+    await rm(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }).catch(() => {}); // its helpers may still write there
   });
 });

@@ -33,36 +33,33 @@ function until(steps: number) {
 
 const state = async (run: string) => stateIn(await readSafetensors((await newestCheckpoint(run)).path));
 
-onGpu(travel)(
-  "wasm, gpu, wasm: weights and moments of the optimiser are those of wasm alone within 1e-4, and run.json tells",
-  async () => {
-    const root = await mkdtemp(join(tmpdir(), "autodidact-travel-"));
-    try {
-      const [alone, run] = [join(root, "alone"), join(root, "run")];
-      await train({ ...request, set: decoder }, { run: alone, source, settings: { ...settings, backend: "wasm" } });
-      await train({ ...request, set: decoder }, { run, source, settings: { ...settings, backend: "wasm" }, ...until(2) });
-      await resume(run, { source, settings: { backend: "gpu" }, ...until(4) });
-      await resume(run, { source, settings: { backend: "wasm" } });
-      const { sessions = [] } = (await RunFolder.open(run)).record;
-      assert.equal(
-        sessions.map(({ step, backend }) => [step, backend.split(",")[0]]),
-        [
-          [0, "wasm"],
-          [2, "gpu"],
-          [4, "wasm"],
-        ],
-      );
-      const [expected, got] = [await state(alone), await state(run)];
-      assert.equal([...got.keys()], [...expected.keys()]);
-      for (const [name, tensor] of expected) {
-        if (name.includes("qkv.bias")) continue; // the keys' part has no gradient, and AdamW makes whole steps of its rounding
-        const gap = difference(got.get(name) as Host, tensor);
-        assert.ok(gap < 1e-4, `${name} differs by ${gap}`);
-      }
-    } finally {
-      await rm(root, { recursive: true });
+onGpu(travel)("wasm, gpu, wasm: weights and moments of the optimiser are those of wasm alone within 1e-4, and run.json tells", async () => {
+  const root = await mkdtemp(join(tmpdir(), "autodidact-travel-"));
+  try {
+    const [alone, run] = [join(root, "alone"), join(root, "run")];
+    await train({ ...request, set: decoder }, { run: alone, source, settings: { ...settings, backend: "wasm" } });
+    await train({ ...request, set: decoder }, { run, source, settings: { ...settings, backend: "wasm" }, ...until(2) });
+    await resume(run, { source, settings: { backend: "gpu" }, ...until(4) });
+    await resume(run, { source, settings: { backend: "wasm" } });
+    const { sessions = [] } = (await RunFolder.open(run)).record;
+    assert.equal(
+      sessions.map(({ step, backend }) => [step, backend.split(",")[0]]),
+      [
+        [0, "wasm"],
+        [2, "gpu"],
+        [4, "wasm"],
+      ],
+    );
+    const [expected, got] = [await state(alone), await state(run)];
+    assert.equal([...got.keys()], [...expected.keys()]);
+    for (const [name, tensor] of expected) {
+      if (name.includes("qkv.bias")) continue; // the keys' part has no gradient, and AdamW makes whole steps of its rounding
+      const gap = difference(got.get(name) as Host, tensor);
+      assert.ok(gap < 1e-4, `${name} differs by ${gap}`);
     }
-  },
-);
+  } finally {
+    await rm(root, { recursive: true });
+  }
+});
 
 travel.run();
