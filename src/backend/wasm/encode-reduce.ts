@@ -1,6 +1,7 @@
 // Sums, maxima, softmax and sorting: assembly/reduce.ts.
 import * as opcode from "../../../assembly/opcodes.ts";
 import { size } from "../../tape/shape.ts";
+import { reducedRuns } from "../axes.ts";
 import type { Emitter, Encode, Range } from "./emitter.ts";
 
 /** Floats that are summed in one go; longer sums are cut into parts of this size, whatever the number of threads. */
@@ -23,25 +24,11 @@ export function emitReduce(out: Emitter, from: number, to: number, [outer, n, in
   if (!last) emitReduce(out, target, to, [outer, parts, inner], maximum);
 }
 
-/** Runs of axes that are all reduced or all kept, outermost first. */
-function runs(shape: readonly number[], axes: readonly number[]): { n: number; reduced: boolean }[] {
-  const list: { n: number; reduced: boolean }[] = [];
-  for (const [i, n] of shape.entries()) {
-    if (n === 1) continue;
-    const reduced = axes.includes(i);
-    const before = list.at(-1);
-    if (before?.reduced === reduced) before.n *= n;
-    else list.push({ n, reduced });
-  }
-  return list;
-}
-
 /** The innermost run of reduced axes goes first, into scratch if more follow. */
 const reduce =
   (maximum: boolean): Encode =>
   ({ inputs: [x], outputs: [y], attrs }, out) => {
-    let list = runs(x.shape, attrs.axes as number[]);
-    if (!list.some(({ reduced }) => reduced)) list = [...list, { n: 1, reduced: true }];
+    let list = reducedRuns(x.shape, attrs.axes as number[]);
     for (let from = out.address(x); ; ) {
       const at = list.findLastIndex(({ reduced }) => reduced);
       const [outer, inner] = [list.slice(0, at), list.slice(at + 1)].map((part) => part.reduce((product, { n }) => product * n, 1));

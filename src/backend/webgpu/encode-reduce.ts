@@ -2,6 +2,7 @@
 import { type Reduction, reduceColumns, reduceRows } from "../../../gpu/reduce.ts";
 import type { View } from "../../tape/program.ts";
 import { size } from "../../tape/shape.ts";
+import { reducedRuns } from "../axes.ts";
 import type { Emitter, Encode } from "./emitter.ts";
 
 /** Threads that keep a GPU busy; fewer results than that are computed in parts. */
@@ -27,24 +28,11 @@ export function emitReduce(out: Emitter, reduction: Reduction, x: View, y: View,
   if (parts > 1) emitReduce(out, reduction, target, y, [outer, parts, inner]);
 }
 
-/** Runs of axes that are all reduced or all kept, outermost first. */
-function runs(shape: readonly number[], axes: readonly number[]): { n: number; reduced: boolean }[] {
-  const list: { n: number; reduced: boolean }[] = [];
-  for (const [i, n] of shape.entries()) {
-    if (n === 1) continue;
-    const reduced = axes.includes(i);
-    const before = list.at(-1);
-    if (before?.reduced === reduced) before.n *= n;
-    else list.push({ n, reduced });
-  }
-  return list.some(({ reduced }) => reduced) ? list : [...list, { n: 1, reduced: true }];
-}
-
 /** The innermost run of reduced axes goes first, into a temporary if more follow. */
 const reduce =
   (reduction: Reduction): Encode =>
   ({ inputs: [x], outputs: [y], attrs }, out) => {
-    let list = runs(x.shape, attrs.axes as number[]);
+    let list = reducedRuns(x.shape, attrs.axes as number[]);
     for (let from = x; list.some(({ reduced }) => reduced); ) {
       const at = list.findLastIndex(({ reduced }) => reduced);
       const [outer, inner] = [list.slice(0, at), list.slice(at + 1)].map((part) => size(part.map(({ n }) => n)));
