@@ -24,12 +24,10 @@ const HEAPS = 32e6;
 
 /** Bytes of resident memory at the peak of a run that is ready to begin. */
 export function plannedBytes({ learner, backend, arenaBytes, loader, monitorBytes }: Ready): number {
-  const { rss: resident, arrayBuffers } = process.memoryUsage();
+  const { rss: resident } = process.memoryUsage();
   if (!loader) return resident;
   const held = backend instanceof WasmBackend ? backend.describe().arenaBytes : 0;
   const values = backend instanceof GpuBackend ? 0 : Math.max(0, arenaBytes - held); // a GPU's are in its own memory
-  // A checkpoint copies all state, if it can into the memory of the arrays in which that state was made.
-  const state = [...namedState(learner)].reduce((sum, [, parameter]) => sum + 4 * parameter.size, 0);
-  const copy = Math.max(0, state - arrayBuffers);
-  return resident + values + loader.bytesToCome + copy + HEAPS + monitorBytes;
+  const checkpoint = [...namedState(learner)].reduce((sum, [, parameter]) => sum + 4 * parameter.size, 0); // copies all state
+  return resident + values + loader.bytesToCome + checkpoint + HEAPS + monitorBytes;
 }
