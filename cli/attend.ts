@@ -8,7 +8,7 @@ export default command({
   name: "attend",
   summary: "Draw what a transformer's class token attends to, head by head",
   args: {
-    encoder: { help: "A run's folder, or a checkpoint" },
+    encoder: { help: "A run's folder, a checkpoint of any kind, or the name of a pulled one" },
     images: { help: "A picture, or a folder of pictures" },
   },
   flags: {

@@ -1,5 +1,5 @@
 // PNG files of 8-bit RGB pictures, for pages that must not load anything. ISO/IEC 15948.
-import { deflateSync } from "node:zlib";
+import { crc32, deflateSync } from "node:zlib";
 
 /** Pixels [height, width, 3], row-major, 0 to 255. */
 export interface Pixels {
@@ -8,21 +8,12 @@ export interface Pixels {
   readonly data: Uint8Array | Uint8ClampedArray;
 }
 
-const table = Uint32Array.from({ length: 256 }, (_, n) => {
-  let c = n;
-  for (let bit = 0; bit < 8; bit++) c = c & 1 ? 0xedb88320 ^ (c >>> 1) : c >>> 1;
-  return c;
-});
-
-/** The checksum of chunks, annex D there. */
-const crc = (bytes: Uint8Array): number => ~bytes.reduce((c, byte) => table[(c ^ byte) & 255] ^ (c >>> 8), -1) >>> 0;
-
 function chunk(type: string, body: Uint8Array): Buffer {
   const out = Buffer.alloc(12 + body.length);
   out.writeUInt32BE(body.length);
   out.write(type, 4, "latin1");
   out.set(body, 8);
-  out.writeUInt32BE(crc(out.subarray(4, 8 + body.length)), 8 + body.length);
+  out.writeUInt32BE(crc32(out.subarray(4, 8 + body.length)), 8 + body.length);
   return out;
 }
 

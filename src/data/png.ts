@@ -1,6 +1,6 @@
 // PNG (ISO/IEC 15948): every colour type and depth, interlaced or not. Transparency is dropped, as Pillow's convert("RGB") drops it,
 // and 16-bit values keep their upper byte.
-import { inflateSync } from "node:zlib";
+import { crc32, inflateSync } from "node:zlib";
 import { exifOrientation, orient } from "./exif.ts";
 import { checkPixels, type Picture } from "./picture.ts";
 
@@ -35,17 +35,6 @@ interface Chunks {
   pixels: Uint8Array[];
   palette: Uint8Array;
   orientation: number;
-}
-
-const crcTable = Uint32Array.from({ length: 256 }, (_, n) => {
-  for (let bit = 0; bit < 8; bit++) n = n & 1 ? 0xedb88320 ^ (n >>> 1) : n >>> 1;
-  return n;
-});
-
-function crc32(bytes: Uint8Array): number {
-  let crc = 0xffffffff;
-  for (const byte of bytes) crc = crcTable[(crc ^ byte) & 255] ^ (crc >>> 8);
-  return ~crc >>> 0;
 }
 
 function readHeader(body: Uint8Array): Header {
