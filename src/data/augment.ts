@@ -1,30 +1,11 @@
 // Draws what a view leaves to chance, and applies it. `draw` and `apply` are apart so that fixed draws can be replayed.
+import type { Action, Operations } from "./action.ts";
 import { type Bitmap, ImageMemory } from "./kernels.ts";
 import { type Box, type Picture, roundHalfEven } from "./picture.ts";
 import { PillowArithmetic } from "./pillow.ts";
 import { between, permutation, type Uniform, whole } from "./random.ts";
 import { FloatArithmetic } from "./tensors.ts";
 import type { Interpolation, Range, Step, ViewSpec } from "./views.ts";
-
-/** A step with its draws made. Factors and angles as in torchvision's functions of the same names; hue in turns. */
-export type Action =
-  | readonly ["crop", box: Box, width: number, height: number, interpolation: Interpolation]
-  | readonly ["flip"]
-  | readonly ["brightness", factor: number]
-  | readonly ["brighten", delta: number]
-  | readonly ["contrast", factor: number]
-  | readonly ["saturation", factor: number]
-  | readonly ["hue", turns: number]
-  | readonly ["grayscale"]
-  | readonly ["blur", sigma: number, kernel?: number]
-  | readonly ["solarize", threshold: number];
-
-type Rest<A> = A extends readonly [string, ...infer R] ? R : never;
-
-/** One definition of every action, on pictures of type P. */
-export type Operations<P> = {
-  [A in Action as A[0]]: (picture: P, ...args: Rest<A>) => P;
-};
 
 const RATIO: Range = [3 / 4, 4 / 3];
 

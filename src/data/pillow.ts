@@ -1,5 +1,5 @@
 // Pillow's and torchvision's operations on 8-bit pictures, to the last bit. Checked against goldens computed by Pillow 9.4.
-import type { Operations } from "./augment.ts";
+import type { Operations } from "./action.ts";
 import { type Bitmap, filters, type ImageMemory } from "./kernels.ts";
 import { type Box, roundHalfEven } from "./picture.ts";
 import { convolve, gaussianTaps } from "./tensors.ts";

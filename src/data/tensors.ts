@@ -1,6 +1,6 @@
 // The operations on float32 pictures in [0, 1]: TensorFlow's definitions, as SimCLR and BYOL use them, and torchvision's for
 // tensors.
-import type { Action, Operations } from "./augment.ts";
+import type { Action, Operations } from "./action.ts";
 import type { Bitmap, ImageMemory } from "./kernels.ts";
 import type { Box, Picture } from "./picture.ts";
 import type { Arithmetic, Interpolation, ViewSpec } from "./views.ts";

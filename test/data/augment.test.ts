@@ -1,6 +1,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { type Action, Augmenter, draw, drawBox, drawTensorflowBox } from "../../src/data/augment.ts";
+import type { Action } from "../../src/data/action.ts";
+import { Augmenter, draw, drawBox, drawTensorflowBox } from "../../src/data/augment.ts";
 import type { Picture } from "../../src/data/picture.ts";
 import { randomStream } from "../../src/data/random.ts";
 import {

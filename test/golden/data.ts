@@ -1,5 +1,6 @@
 // Kinds aug-*: picture operations against Pillow, torchvision and the official float pipelines.
-import { type Action, draw, drawBox, jigsawBoxes, run } from "../../src/data/augment.ts";
+import type { Action } from "../../src/data/action.ts";
+import { draw, drawBox, jigsawBoxes, run } from "../../src/data/augment.ts";
 import { orient } from "../../src/data/exif.ts";
 import { drawClampedBox, drawErasing, drawTimmBox, randAugmentArguments } from "../../src/data/fine-tuning.ts";
 import { type Bitmap, ImageMemory } from "../../src/data/kernels.ts";
