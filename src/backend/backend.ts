@@ -36,6 +36,8 @@ export interface TimedRun {
 
 export interface Backend {
   readonly name: string;
+  /** Whether programs can store values in half precision. */
+  readonly halves?: boolean;
   /** GFLOP/s of the fastest kernel on small operands, all threads together: what a program's speed is measured against. */
   peak?(): number;
   /** Lowers and plans a trace. Throws a RangeError, before anything runs, if it does not fit into memory. */

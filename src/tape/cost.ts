@@ -1,6 +1,6 @@
 // What a step of a program costs, from its shapes alone: the same for every backend.
 import { viewsRead, writes } from "./assign.ts";
-import type { Elementwise, Step, View } from "./program.ts";
+import type { Buffer, Elementwise, Step, View } from "./program.ts";
 import { size } from "./shape.ts";
 
 export interface Cost {
@@ -64,7 +64,8 @@ const distinct = ({ shape, strides }: View): number => shape.reduce((product, n,
 /** Every place of memory that a list of views covers, once for each different view. */
 function bytesOf(views: readonly View[]): number {
   const known = new Map<string, number>();
-  for (const view of views) known.set(`${view.buffer.id}:${view.offset}:${distinct(view)}`, 4 * distinct(view));
+  const bytes = ({ dtype }: Buffer) => (dtype === "f16" ? 2 : 4);
+  for (const view of views) known.set(`${view.buffer.id}:${view.offset}:${distinct(view)}`, bytes(view.buffer) * distinct(view));
   return [...known.values()].reduce((sum, bytes) => sum + bytes, 0);
 }
 

@@ -1,6 +1,7 @@
 // Large values that the backward pass reads are kept in half precision in between (`--activations f16`): they are rounded once
 // after they have been computed, the forward pass goes on with the exact ones, and the backward pass reads the rounded ones.
 import { mapViews, viewsRead, writes } from "./assign.ts";
+import { exactBuffers } from "./precision.ts";
 import type { Buffer, Draft, Step, View } from "./program.ts";
 import { contiguous } from "./view.ts";
 
@@ -11,7 +12,7 @@ const LONG = 8;
 
 /**
  * Ops whose results may be rounded. Random draws may not: the backward pass compares them with a rate once more, and a rounded one
- * could fall on the other side. Indices may not either.
+ * could fall on the other side.
  */
 const ROUNDABLE = new Set([
   "elementwise",
@@ -38,13 +39,13 @@ interface Kept {
 export function keepHalves(draft: Draft): Draft {
   const kept = new Map<Buffer, Kept>();
   const buffers = [...draft.buffers];
-  const add = (size: number): Buffer => {
-    const buffer: Buffer = { id: buffers.length, kind: "arena", size };
+  const add = (size: number, dtype?: "f16"): Buffer => {
+    const buffer: Buffer = { id: buffers.length, kind: "arena", size, dtype };
     buffers.push(buffer);
     return buffer;
   };
   for (const [buffer, { computed, read }] of waits(draft)) {
-    kept.set(buffer, { computed, read, half: add(Math.ceil(buffer.size / 2)), restored: add(buffer.size) });
+    kept.set(buffer, { computed, read, half: add(buffer.size, "f16"), restored: add(buffer.size) });
   }
   const steps: Step[] = [];
   const whole = (buffer: Buffer): View => contiguous(buffer, [buffer.size]);
@@ -69,8 +70,10 @@ export function keepHalves(draft: Draft): Draft {
 }
 
 /** Buffers that are computed in the forward pass and wait long for the backward pass. */
-function* waits({ steps, outputs }: Draft): Generator<[Buffer, { computed: number; read: number }]> {
+function* waits(draft: Draft): Generator<[Buffer, { computed: number; read: number }]> {
+  const { steps, outputs } = draft;
   const leaving = new Set(outputs.map(({ buffer }) => buffer));
+  const exact = exactBuffers(draft, []);
   const touches = new Map<Buffer, number[]>();
   for (const [at, step] of steps.entries()) {
     for (const buffer of new Set([...viewsRead(step), ...writes(step)].map((view) => view.buffer))) {
@@ -79,7 +82,7 @@ function* waits({ steps, outputs }: Draft): Generator<[Buffer, { computed: numbe
   }
   const isBackward = (at: number) => steps[at].scope?.pass === "backward";
   for (const [buffer, at] of touches) {
-    if (buffer.kind !== "arena" || buffer.size < LARGE || leaving.has(buffer)) continue;
+    if (buffer.kind !== "arena" || buffer.dtype || buffer.size < LARGE || leaving.has(buffer) || exact.has(buffer)) continue;
     const [computed] = at;
     const first = at.findIndex(isBackward);
     if (first <= 0 || !ROUNDABLE.has(steps[computed].op) || at[first] - at[first - 1] < LONG) continue;

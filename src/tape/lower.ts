@@ -5,6 +5,7 @@
 //   epilogues  a chain moves into the product that it follows  epilogue.ts
 //   emit       steps in an order, moving ops as strides        here
 //   in place   new values of parameters over the old ones      assign.ts
+//   precision  what is stored in half precision, if asked      precision.ts
 //   halves     where large activations wait, if asked          half.ts
 //   plan       offsets of all intermediates in one arena       plan.ts
 import { storeAssigned } from "./assign.ts";
@@ -12,6 +13,7 @@ import { attachEpilogues } from "./epilogue.ts";
 import { fuse, type Group, type Item, isConstant } from "./fuse.ts";
 import { keepHalves } from "./half.ts";
 import { type Placement, plan } from "./plan.ts";
+import { keepExact, readsAs, storedAs } from "./precision.ts";
 import type { Buffer, Draft, Elementwise, Instruction, Program, View } from "./program.ts";
 import { type Shape, size } from "./shape.ts";
 import { type Graph, type Readers, readersOf, readersOfOutput, simplify } from "./simplify.ts";
@@ -21,16 +23,18 @@ import { asRows, collapse, contiguous, isContiguous, movers, reshaped, stretched
 
 /** Makes the program of a trace. */
 export function lower(trace: Trace, placement?: Placement): Program {
-  const graph = simplify(trace);
-  const emitter = new Lowering(graph);
-  const draft = emitter.run();
-  return plan(trace.activations === "f16" ? keepHalves(draft) : draft, placement);
+  const half = trace.precision === "f16";
+  let draft = new Lowering(simplify(trace), half).run();
+  if (half) draft = keepExact(draft);
+  if (trace.activations === "f16") draft = keepHalves(draft);
+  return plan(draft, placement);
 }
 
 const key = (t: Tensor) => `${t.node.id}.${t.index}`;
 
 class Lowering {
   readonly #graph: Graph;
+  readonly #half: boolean; // store values in half precision where they may be
   readonly #items: Map<Node, Item>;
   readonly #draft: Draft = { steps: [], buffers: [], outputs: [] };
   readonly #emitted = new Set<Item>();
@@ -40,8 +44,9 @@ class Lowering {
   readonly #readers: Readers;
   readonly #leaving: Set<string>;
 
-  constructor(graph: Graph) {
+  constructor(graph: Graph, half: boolean) {
     this.#graph = graph;
+    this.#half = half;
     this.#readers = readersOf(graph);
     this.#leaving = new Set([...graph.outputs, ...graph.assigned.map(([, value]) => value)].map(key));
     this.#items = fuse(graph, this.#readers);
@@ -76,7 +81,8 @@ class Lowering {
   /** A new arena buffer for an output. */
   #store(node: Node, index: number): View {
     const shape = node.shapes[index];
-    const view = contiguous(this.#buffer({ kind: "arena", size: size(shape) }), shape);
+    const dtype = this.#half ? storedAs(node, index) : undefined;
+    const view = contiguous(this.#buffer({ kind: "arena", size: size(shape), dtype }), shape);
     this.#storage.set(`${node.id}.${index}`, view);
     return view;
   }
@@ -127,7 +133,7 @@ class Lowering {
   }
 
   #copy(t: Tensor, view: View): View {
-    const to = contiguous(this.#buffer({ kind: "arena", size: t.size }), t.shape);
+    const to = contiguous(this.#buffer({ kind: "arena", size: t.size, dtype: view.buffer.dtype }), t.shape);
     const { shape, views } = collapse(t.shape, [view, to]);
     this.#draft.steps.push({
       op: "copy",
@@ -172,7 +178,8 @@ class Lowering {
     const outputs = node.shapes.map((_, i) => this.#store(node, i));
     const epilogue = group && this.#chain(group, node);
     const label = group ? `${node.op.name} + ${names(group)}` : node.op.name;
-    this.#draft.steps.push({ op: node.op.name, inputs, outputs, attrs: node.attrs, epilogue, label, scope: node.scope });
+    const precision = this.#half ? readsAs(node) : undefined;
+    this.#draft.steps.push({ op: node.op.name, inputs, outputs, attrs: node.attrs, epilogue, precision, label, scope: node.scope });
   }
 
   /** Values that a group reads from outside, each once. */

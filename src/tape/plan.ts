@@ -16,18 +16,25 @@ interface Life {
 export interface Placement {
   /** Offsets are multiples of so many floats. */
   readonly align?: number;
+  /** Values in half precision lie together, before all others. */
+  readonly halvesFirst?: boolean;
   /** Buffers of at most so many floats share their memory with no other, so that steps that only seem to depend on each other do not. */
   readonly apart?: number;
 }
 
 /** Gives every arena buffer its offset. Chains write over an input that nothing reads any more. */
-export function plan(draft: Draft, { align = ALIGN, apart = 0 }: Placement = {}): Program {
+export function plan(draft: Draft, { align = ALIGN, apart = 0, halvesFirst }: Placement = {}): Program {
   const { steps, outputs } = share(draft);
-  const lives = [...lifetimes(steps, outputs).values()].filter(({ buffer }) => buffer.kind === "arena");
   const always = { first: 0, last: steps.length };
+  const lives = [...lifetimes(steps, outputs).values()]
+    .filter(({ buffer }) => buffer.kind === "arena")
+    .map((life) => (life.buffer.size <= apart ? { ...life, ...always } : life));
+  const first = ({ buffer }: Life) => !!halvesFirst && buffer.dtype === "f16";
+  const halves = place(lives.filter(first), align, 0);
   const arena = place(
-    lives.map((life) => (life.buffer.size <= apart ? { ...life, ...always } : life)),
+    lives.filter((life) => !first(life)),
     align,
+    halves,
   );
   const buffers = [...new Set([...steps.flatMap((step) => [...viewsRead(step), ...writes(step)]), ...outputs].map((view) => view.buffer))];
   return { steps, buffers, arena, outputs };
@@ -62,7 +69,7 @@ function share(draft: Draft): Draft {
   for (const [at, { epilogue, body, outputs }] of draft.steps.entries()) {
     const product = outputs[0]?.buffer;
     const target = epilogue?.outputs[0]?.view.buffer;
-    if (epilogue && target && target !== product && dies(product, at) && begins(target, at) && target.size === product.size) {
+    if (epilogue && target && target !== product && dies(product, at) && begins(target, at) && alike(target, product)) {
       if ((lives.get(product) as Life).first === at) into.set(product, target);
     }
     for (const { view: output } of body?.outputs ?? []) {
@@ -78,16 +85,24 @@ function share(draft: Draft): Draft {
   return { buffers: draft.buffers, steps: draft.steps.map((step) => mapViews(step, moved)), outputs: draft.outputs.map(moved) };
 }
 
-const sameLayout = (input: View, output: View) =>
-  sameShape(input.shape, output.shape) && isContiguous(input) && input.offset === 0 && input.buffer.size === output.buffer.size;
+const alike = (a: Buffer, b: Buffer) => a.size === b.size && a.dtype === b.dtype;
 
-/** Offsets by size, largest first, each in the smallest gap among those that live at the same time. Returns the arena's floats. */
-function place(lives: readonly Life[], align: number): number {
+const sameLayout = (input: View, output: View) =>
+  sameShape(input.shape, output.shape) && isContiguous(input) && input.offset === 0 && alike(input.buffer, output.buffer);
+
+/** Floats of 32 bits that a buffer takes. */
+const floats = ({ size, dtype }: Buffer): number => (dtype === "f16" ? Math.ceil(size / 2) : size);
+
+/**
+ * Offsets from `from` on by size, largest first, each in the smallest gap among those that live at the same time. Returns the end of the
+ * last, in floats.
+ */
+function place(lives: readonly Life[], align: number, from: number): number {
   const placed: { life: Life; begin: number; end: number }[] = [];
-  let arena = 0;
-  for (const life of [...lives].sort((a, b) => b.buffer.size - a.buffer.size || a.first - b.first)) {
-    const room = Math.ceil(life.buffer.size / align) * align;
-    let at = 0;
+  let arena = from;
+  for (const life of [...lives].sort((a, b) => floats(b.buffer) - floats(a.buffer) || a.first - b.first)) {
+    const room = Math.ceil(floats(life.buffer) / align) * align;
+    let at = from;
     let best = -1;
     let gap = Number.POSITIVE_INFINITY;
     for (const other of placed) {

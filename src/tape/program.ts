@@ -3,12 +3,15 @@ import type { Scope } from "./scope.ts";
 import type { Shape } from "./shape.ts";
 import type { Attributes, Parameter } from "./tensor.ts";
 
-/** Somewhere that numbers live. `size` and `offset` in floats; arena buffers get their offset from the plan. */
+/** Somewhere that numbers live. Arena buffers get their offset from the plan. */
 export interface Buffer {
   readonly id: number;
+  /** Numbers in it. */
   readonly size: number;
   readonly kind: "arena" | "parameter" | "input" | "array";
-  /** kind "arena": where the plan put it. */
+  /** How numbers are stored: as float32 unless this says otherwise. Parameters, inputs and outputs are float32. */
+  dtype?: "f16";
+  /** kind "arena": where the plan put it, in floats of 32 bits. */
   offset?: number;
   /** kind "parameter". */
   readonly parameter?: Parameter;
@@ -18,7 +21,7 @@ export interface Buffer {
   readonly data?: Float32Array;
 }
 
-/** A window onto a buffer: element (i, j, ...) lies at offset + i strides[0] + j strides[1] + ... floats. */
+/** A window onto a buffer: element (i, j, ...) is its number offset + i strides[0] + j strides[1] + ... */
 export interface View {
   readonly buffer: Buffer;
   readonly offset: number;
@@ -62,6 +65,8 @@ export interface Step {
    * its input 0 is that output; when `body.outputs` does not store register 0, output 0 itself is never read again.
    */
   readonly epilogue?: Elementwise;
+  /** Whether a product may round its operands to half precision; its sums are float32 always. */
+  readonly precision?: "f16";
   /** The ops that the step came from, for profiles and error messages. */
   readonly label: string;
   /** Where it was traced, as far as that is one place. */

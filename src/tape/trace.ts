@@ -29,7 +29,11 @@ export interface Trace {
   readonly outputs: readonly Tensor[];
   readonly assigned: ReadonlyMap<Parameter, Tensor>;
   readonly activations?: Activations;
+  readonly precision?: Precision;
 }
+
+/** How a program stores what modules compute: in half precision where that may be, on backends that do (`precision.ts`). */
+export type Precision = "f32" | "f16";
 
 /** In which precision large values wait for the backward pass; all that is computed is float32. */
 export type Activations = "f32" | "f16";
@@ -87,7 +91,13 @@ interface Compiled {
   outputs: Shape[];
 }
 
-function build(f: (...args: never[]) => unknown, args: unknown[], backend: Backend, activations?: Activations): Compiled {
+/** How a trace is to be lowered. */
+export type Lowered = Pick<Trace, "activations" | "precision">;
+
+function build(f: (...args: never[]) => unknown, args: unknown[], backend: Backend, how: Lowered): Compiled {
+  if (how.precision === "f16" && !backend.halves) {
+    throw new TypeError(`Cannot store values in half precision on the ${backend.name} backend: expected a GPU with the feature shader-f16`);
+  }
   if (context) throw new TypeError("Cannot compile inside compile(): call the inner function directly");
   context = { leaves: new Map(), assigned: new Map() };
   try {
@@ -107,7 +117,7 @@ function build(f: (...args: never[]) => unknown, args: unknown[], backend: Backe
         return new Tensor(undefined, 0, t.shape);
       },
     );
-    const executable = backend.load({ inputs, outputs, assigned: context.assigned, activations });
+    const executable = backend.load({ inputs, outputs, assigned: context.assigned, ...how });
     return { executable, result: form, outputs: outputs.map((t) => t.shape) };
   } finally {
     context = undefined;
@@ -133,7 +143,7 @@ export interface CompiledFunction<A extends unknown[], R> {
 export function compile<A extends unknown[], R>(
   f: (...args: A) => R,
   backend: Backend | Promise<Backend>,
-  { activations }: Pick<Trace, "activations"> = {},
+  how: Lowered = {},
 ): CompiledFunction<A, R> {
   const cache = new Map<string, Compiled>();
   const prepare = async (args: unknown[]) => {
@@ -141,7 +151,7 @@ export function compile<A extends unknown[], R>(
     const key = JSON.stringify(mapLeaves(args, isHost, shapeOf));
     const known = cache.get(key);
     if (known) return known;
-    const compiled = build(f as (...args: never[]) => unknown, args, loaded, activations);
+    const compiled = build(f as (...args: never[]) => unknown, args, loaded, how);
     cache.set(key, compiled);
     return compiled;
   };
