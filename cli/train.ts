@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { basename, extname, join, resolve } from "node:path";
-import type { Activations } from "../src/tape/trace.ts";
+import type { Activations, Precision } from "../src/tape/trace.ts";
 import { command, UsageError } from "./command.ts";
 import { freeFolder } from "./folder.ts";
 import { machine, machineFlags } from "./machine.ts";
@@ -50,6 +50,13 @@ export default command({
       default: "f32",
       help: "Precision in which values wait for the backward pass; f16 saves memory",
     },
+    precision: {
+      group: "Training",
+      type: "choice",
+      choices: ["f32", "f16"],
+      default: "f32",
+      help: "How layers store values; f16 is faster and smaller on GPUs that have it",
+    },
     lr: { group: "Training", type: "number", min: 0, otherwise: "the recipe's", help: "Learning rate, before scaling by the batch" },
     set: { group: "Training", type: "pairs", help: "Change a setting of the method or the recipe; may be repeated" },
     seed: { group: "Training", type: "number", whole: true, min: 0, max: 2 ** 32 - 1, default: 0, help: "Seed of all random numbers" },
@@ -71,7 +78,7 @@ export default command({
   examples: ["autodidact train simclr photos/", "autodidact train dino photos/ --backbone vit-tiny-16 --epochs 100"],
   stops: true,
   async run({ args: { method, images }, flags, print, note, terminal }) {
-    const { recipe, backbone, size, epochs, steps, minutes, batch, accumulate, activations, seed, lr, force, json } = flags;
+    const { recipe, backbone, size, epochs, steps, minutes, batch, accumulate, activations, precision, seed, lr, force, json } = flags;
     const set = lr === undefined ? flags.set : { ...flags.set, "optimizer.lr": String(lr) };
     const request = {
       method,
@@ -86,6 +93,7 @@ export default command({
       batch,
       accumulate,
       activations: activations as Activations,
+      precision: precision as Precision,
       seed,
       set,
     };

@@ -68,6 +68,15 @@ export function assign(parameter: Parameter, value: Tensor): void {
   current().assigned.set(parameter, value.value);
 }
 
+/** Takes back what the trace has assigned to these parameters so far, unless `condition`, a scalar, is not 0. */
+export function assignOnlyIf(condition: Tensor, parameters: Iterable<Parameter>): void {
+  const { assigned } = current();
+  for (const parameter of parameters) {
+    const value = assigned.get(parameter);
+    if (value) assigned.set(parameter, condition.where(value, leaf(parameter)));
+  }
+}
+
 const isHost = (x: unknown): x is Host | number =>
   typeof x === "number" || (typeof x === "object" && x !== null && (x as Host).data instanceof Float32Array);
 

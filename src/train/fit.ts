@@ -1,6 +1,7 @@
 // Whether a step fits into memory, and how long it takes: asked before the first step, on made-up images.
 import { totalmem } from "node:os";
 import type { Backend, Executable } from "../backend/backend.ts";
+import { GpuBackend } from "../backend/webgpu.ts";
 import { Random } from "../tape/philox.ts";
 import { ShapeError, size } from "../tape/shape.ts";
 import type { Host } from "../tape/trace.ts";
@@ -19,6 +20,7 @@ const asMemoryError = (error: unknown) =>
 /** A backend whose refusals to load can be told from a method's or a layer's. */
 const telling = (backend: Backend): Backend => ({
   name: backend.name,
+  halves: backend.halves,
   load(trace) {
     try {
       return backend.load(trace);
@@ -69,6 +71,23 @@ async function load(step: TrainStep, learner: Learner, options: RunOptions): Pro
   throw new MemoryError(`the plan needs ${gigabytes(bytes)}, the machine has ${gigabytes(machine)}`);
 }
 
+/** Throws a RequestError, which says what would do, if a backend has not the half precision that is asked for. */
+function checkHalves({ lossScale, activations }: Learner, backend: Backend): void {
+  if (backend.halves) return;
+  const lacking =
+    backend instanceof GpuBackend ? `${backend.adapter.name}, which lacks the feature shader-f16` : `the ${backend.name} backend`;
+  if (lossScale) {
+    throw new RequestError(
+      `Cannot train with --precision f16 on ${lacking}: expected a GPU with it (\`autodidact doctor\` lists GPUs, --gpu chooses one); on the wasm backend --activations f16 saves memory`,
+    );
+  }
+  if (activations === "f16" && backend.name !== "wasm") {
+    throw new RequestError(
+      `Cannot keep activations in half precision on ${lacking}: expected the wasm backend (--backend wasm) or a GPU with it`,
+    );
+  }
+}
+
 /**
  * The step of a learner, traced, planned and loaded. Throws a RangeError that names a batch that fits if this one does not;
  * errors of shapes and layers come as they are.
@@ -78,11 +97,7 @@ export async function fittingStep(
   options: RunOptions,
   backend: Backend,
 ): Promise<{ step: TrainStep; arenaBytes: number }> {
-  if (learner.activations === "f16" && backend.name !== "wasm") {
-    throw new RequestError(
-      `Cannot keep activations in half precision on the ${backend.name} backend: expected the wasm backend (--backend wasm)`,
-    );
-  }
+  checkHalves(learner, backend);
   const step = new TrainStep(learner, telling(backend));
   try {
     const executables = await load(step, learner, options);

@@ -4,6 +4,7 @@ import { type Archive, CheckpointError, stateIn } from "../checkpoint/safetensor
 import { buildModel } from "../evaluate/encoder.ts";
 import type { Horizon } from "../methods/method.ts";
 import { loadState, namedParameters, nameModules, official } from "../nn/module.ts";
+import { LossScale } from "../nn/optim/loss-scale.ts";
 import { makeOptimizer } from "../nn/optim/optimizers.ts";
 import type { Schedule } from "../nn/optim/schedule.ts";
 import { recipeSchedules, rulesOf } from "../recipes/schedules.ts";
@@ -26,6 +27,7 @@ export function buildLearner(options: RunOptions, { recompute }: Pick<Learner, "
     accumulate: options.accumulate,
     recompute,
     activations: options.activations,
+    lossScale: options.precision === "f16" ? new LossScale() : undefined,
   };
 }
 
@@ -34,10 +36,11 @@ export function schedulesOf({ method, options: values }: Learner, options: RunOp
   return { ...recipeSchedules(options.optimizer, options.schedule, horizon, options.batch), ...method.schedules?.(values, horizon) };
 }
 
-/** Weights, buffers, queues and the optimiser's state under the names that a checkpoint gives them. */
-export function* namedState({ parts, optimizer }: Learner): Generator<[string, Parameter]> {
+/** Weights, buffers, queues, the optimiser's state and the scale of the loss under the names that a checkpoint gives them. */
+export function* namedState({ parts, optimizer, lossScale }: Learner): Generator<[string, Parameter]> {
   yield* namedParameters(parts);
   for (const [name, parameter] of optimizer.namedState()) yield [`optimizer.${name}`, parameter];
+  if (lossScale) yield* lossScale.namedState();
 }
 
 /** What a checkpoint holds, as the last finished step left it: official names, shapes and layouts. */

@@ -168,9 +168,10 @@ export class Loop {
     const wrong = notFinite(this.#numbers, before, this.#step);
     if (!wrong) return;
     const kept = this.#checkpoint ? `the last good checkpoint is ${this.#checkpoint.path}` : "no checkpoint was written before";
+    const range = learner.lossScale ? "; --precision f32 holds larger numbers" : "";
     throw new TrainingError(
       `${wrong}; ${kept}`,
-      "a lower learning rate (--lr) or more warm-up (--set schedule.warmupEpochs=N) often helps",
+      `a lower learning rate (--lr) or more warm-up (--set schedule.warmupEpochs=N) often helps${range}`,
     );
   }
 

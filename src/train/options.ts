@@ -6,7 +6,7 @@ import { choice, flag, number, type OptionTable, resolveOptions, whole } from ".
 import { backboneError } from "../models/backbone.ts";
 import type { Recipe } from "../recipes/recipe.ts";
 import { defaultRecipe, recipes } from "../recipes/recipes.ts";
-import type { Activations } from "../tape/trace.ts";
+import type { Activations, Precision } from "../tape/trace.ts";
 
 /** How long to train. Minutes are of the whole loop; the step count is estimated at its start (see `pace.ts`). */
 export type Length = { readonly epochs: number } | { readonly steps: number } | { readonly minutes: number };
@@ -34,6 +34,8 @@ export interface RunOptions {
   readonly accumulate: number;
   /** In which precision large values wait for the backward pass: "f16" takes less memory and rounds gradients. Absent: "f32". */
   readonly activations?: Activations;
+  /** "f16" stores what modules compute in half precision, with weights, sums and losses in single. Absent: "f32". */
+  readonly precision?: Precision;
   readonly optimizer: Recipe["optimizer"];
   readonly schedule: Recipe["schedule"];
   /** 0 to 2^32 - 1. */
@@ -99,6 +101,7 @@ export interface RunRequest {
   batch?: number;
   accumulate?: number;
   activations?: Activations;
+  precision?: Precision;
   seed?: number;
   /** `key=value` pairs: an option of the method, or a name of `recipeOptions` such as `optimizer.lr`. */
   set?: Readonly<Record<string, string>>;
@@ -158,7 +161,8 @@ export function configure(request: RunRequest): RunOptions {
   const backbone = request.backbone ?? recipe.backbone;
   const wrong = backboneError(backbone);
   if (wrong) throw new RequestError(wrong, backbone);
-  const { epochs, steps, minutes, size = recipe.size, batch = recipe.batch, accumulate = 1, seed = 0, activations = "f32" } = request;
+  const { epochs, steps, minutes, size = recipe.size, batch = recipe.batch, accumulate = 1, seed = 0 } = request;
+  const { activations = "f32", precision = "f32" } = request;
   checkCounts({ size, batch, accumulate, seed, epochs, steps, minutes });
   if (batch % accumulate)
     throw new RequestError(`Cannot cut a batch of ${batch} into ${accumulate} equal parts: expected a divisor of ${batch}`);
@@ -175,6 +179,7 @@ export function configure(request: RunRequest): RunOptions {
     batch,
     accumulate,
     activations,
+    precision,
     optimizer: { ...recipe.optimizer, ...optimizer },
     schedule: { ...recipe.schedule, ...schedule },
     seed,

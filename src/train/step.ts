@@ -2,14 +2,15 @@
 import type { Backend, Executable, StepTime } from "../backend/backend.ts";
 import type { Losses, Method, Parts } from "../methods/method.ts";
 import type { OptionTable, OptionValues } from "../methods/options.ts";
-import { withContext } from "../nn/module.ts";
+import { namedParameters, withContext } from "../nn/module.ts";
 import { Accumulator } from "../nn/optim/accumulate.ts";
 import { clipEach, clipGlobal } from "../nn/optim/clip.ts";
+import { allFinite, type LossScale } from "../nn/optim/loss-scale.ts";
 import { norm, type Optimizer } from "../nn/optim/optimizer.ts";
 import { grad } from "../tape/grad.ts";
 import { withScope } from "../tape/scope.ts";
 import type { Parameter, Tensor } from "../tape/tensor.ts";
-import { type Activations, type CompiledFunction, compile, type Host, item } from "../tape/trace.ts";
+import { type Activations, assignOnlyIf, type CompiledFunction, compile, type Host, item } from "../tape/trace.ts";
 
 /** What is trained, and how a gradient becomes a change. */
 export interface Learner {
@@ -26,6 +27,8 @@ export interface Learner {
   readonly recompute?: boolean;
   /** In which precision large values wait for the backward pass. */
   readonly activations?: Activations;
+  /** Half precision: values of modules are stored in it, and the loss is scaled so that gradients keep to its range. */
+  readonly lossScale?: LossScale;
 }
 
 /** Where in the run a step stands. */
@@ -40,15 +43,19 @@ export interface Position {
 /** Numbers of a finished step, means over its micro-batches. */
 export interface StepNumbers {
   readonly loss: number;
-  /** What the method shows beside its loss, and the length of the whole gradient. */
+  /** What the method shows beside its loss, the length of the whole gradient and, in half precision, the scale of the loss. */
   readonly metrics: Readonly<Record<string, number>>;
   /** Length of each parameter's gradient before clipping, in the order of the network; frozen ones are left out. */
   readonly gradients: ReadonlyMap<string, number>;
+  /** Gradients overflowed in half precision: there are none, the state is as before, and the next step scales the loss by less. */
+  readonly skipped?: boolean;
 }
 
 interface Traced {
   readonly shown: Record<string, Tensor | undefined>;
   readonly norms: (Tensor | undefined)[];
+  /** 0 if the step changed nothing. */
+  readonly finite?: Tensor;
 }
 type Step = CompiledFunction<[views: Tensor[], scalars: Record<string, Tensor>, key: Tensor], Traced>;
 type Arguments = Parameters<Step>;
@@ -77,9 +84,10 @@ export class TrainStep {
   }
 
   #compile(trace: (views: Tensor[], scalars: Record<string, Tensor>) => Traced): Step {
-    const { recompute, activations } = this.#learner;
+    const { recompute, activations, lossScale } = this.#learner;
     return compile((views, scalars, key) => withContext({ training: true, recompute, key }, () => trace(views, scalars)), this.#backend, {
       activations,
+      precision: lossScale ? "f16" : "f32",
     });
   }
 
@@ -149,7 +157,8 @@ export class TrainStep {
       Object.entries(results[0].shown).flatMap(([name, value]) => (value ? [[name, mean(name)]] : [])),
     );
     const trained = this.#trained(epoch);
-    const norms = (results.at(-1) as Awaited<ReturnType<Step>>).norms;
+    const { norms, finite } = results.at(-1) as Awaited<ReturnType<Step>>;
+    if (finite && item(finite) === 0) return { loss, metrics, gradients: new Map(), skipped: true };
     const gradients = new Map<string, number>();
     for (const [i, { name }] of this.#learner.optimizer.slots.entries()) {
       const length = norms[i];
@@ -175,10 +184,13 @@ export class TrainStep {
   }
 
   #loss(views: readonly Tensor[], scalars: Record<string, Tensor>) {
-    const { method, parts, options, optimizer } = this.#learner;
-    const { embedding, ...shown } = method.loss(parts, views, scalars, options);
-    const gradients = grad(shown.loss, optimizer.parameters);
-    return { shown: { ...shown, ...(embedding && { embeddingStd: spread(embedding) }) } satisfies Losses, gradients };
+    const { method, parts, options, optimizer, lossScale } = this.#learner;
+    const { embedding, ...numbers } = method.loss(parts, views, scalars, options);
+    const shown: Losses = { ...numbers, ...(embedding && { embeddingStd: spread(embedding) }) };
+    if (!lossScale) return { shown, gradients: grad(shown.loss, optimizer.parameters) };
+    const gradients = grad(lossScale.scaled(shown.loss), optimizer.parameters);
+    const unscaled = withScope({ module: "", pass: "update" }, () => lossScale.unscaled(gradients));
+    return { shown: { ...shown, lossScale: lossScale.value }, gradients: unscaled };
   }
 
   #traceGather(views: readonly Tensor[], scalars: Record<string, Tensor>) {
@@ -188,17 +200,26 @@ export class TrainStep {
   }
 
   #traceUpdate(views: readonly Tensor[], scalars: Record<string, Tensor>, trained: readonly boolean[]) {
-    const { method, parts, options, optimizer, clip } = this.#learner;
+    const { method, parts, options, optimizer, clip, lossScale } = this.#learner;
     const { shown, gradients } = this.#loss(views, scalars);
     return withScope({ module: "", pass: "update" }, () => {
       const whole = this.#accumulator?.take(gradients) ?? gradients;
+      const norms = whole.map((g, i) => (g && trained[i] ? norm(g) : undefined));
       const clipped = !clip ? whole : clip.of === "each" ? clipEach(whole, clip.norm) : clipGlobal(whole, clip.norm);
       optimizer.update(
         clipped.map((g, i) => (trained[i] ? g : undefined)),
         scalars,
       );
       method.update?.(parts, scalars, options);
-      return { shown, norms: whole.map((g, i) => (g && trained[i] ? norm(g) : undefined)) };
+      if (!lossScale) return { shown, norms };
+      const finite = allFinite(norms);
+      for (const state of [namedParameters(parts), optimizer.namedState()])
+        assignOnlyIf(
+          finite,
+          Array.from(state, ([, parameter]) => parameter),
+        );
+      lossScale.update(finite);
+      return { shown, norms, finite };
     });
   }
 }
@@ -214,6 +235,10 @@ export function notFinite(now: StepNumbers, before: StepNumbers | undefined, ste
     const longest = [...(before?.gradients ?? [])].reduce((a, b) => (b[1] > a[1] ? b : a), ["", 0] as [string, number]);
     const where = longest[0] && `; the longest gradient of the step before was that of "${longest[0]}", ${longest[1].toPrecision(3)}`;
     return `The loss became ${value(now.loss)} at step ${step}${where}`;
+  }
+  const { lossScale } = now.metrics;
+  if (now.skipped && lossScale < 1) {
+    return `Gradients became infinite in half precision at step ${step}, although the loss was scaled by only ${lossScale}`;
   }
   for (const [name, length] of now.gradients) {
     if (!Number.isFinite(length))

@@ -62,4 +62,12 @@ halved("is refused where a backend keeps no halves", async ({ root }) => {
   assert.match(message, /Cannot keep activations in half precision on the reference backend: expected the wasm backend/);
 });
 
+halved("half precision throughout is refused on the wasm backend, with what there is instead", async ({ root }) => {
+  const request = { method: "mae", backbone: "vit-tiny-4", images: "", size: 8, batch: 6, steps: 1, precision: "f16" } as const;
+  const options = { run: join(root, "precision"), source: pictures(4), settings: { backend: "wasm", threads: 1 } as const };
+  const message = await train(request, options).then(() => "accepted", String);
+  assert.match(message, /Cannot train with --precision f16 on the wasm backend: expected a GPU/);
+  assert.match(message, /on the wasm backend --activations f16 saves memory/);
+});
+
 halved.run();

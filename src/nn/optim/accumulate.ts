@@ -1,3 +1,4 @@
+import { tensor } from "../../tape/op.ts";
 import type { Parameter, Tensor } from "../../tape/tensor.ts";
 import { assign } from "../../tape/trace.ts";
 import { Buffer } from "../module.ts";
@@ -31,7 +32,7 @@ export class Accumulator {
     return gradients.map((g, i) => {
       const sum = this.#sums[i][1];
       const mean = g && sum.add(g.mul(1 / this.#steps));
-      if (g) assign(sum, sum.mul(0));
+      if (g) assign(sum, tensor(0).expand(sum.shape)); // not a multiple of itself: it may be infinite
       return mean;
     });
   }
