@@ -257,38 +257,59 @@ class WinogradWeight {
   tapStep: i32;
 }
 
-/** G w G^T in panels: [36][panel][length][16]. */
+/** Channels of the source in a tile of the weight's transform. */
+const WEIGHT_TILE: u32 = 64;
+
+/** G w G^T in panels: [36][panel][length][16]. A tile is one panel, some channels of the source. */
 export function winogradWeight(args: usize, thread: u32, threads: u32, scratch: usize): void {
-  const p = changetype<WinogradWeight>(args), fours = (p.columns + 15) >> 4 << 2, panel = <usize>p.length << 6;
-  const place = panel * (fours >> 2) + APART;
-  for (let four = thread; four < fours; four += threads) {
-    const width = p.columns > four << 2 ? min<u32>(4, p.columns - (four << 2)) : 0;
-    const to = <usize>p.out + panel * (four >> 2) + ((four & 3) << 4);
-    for (let k: u32 = 0; k < p.length; k++) {
-      const from = <usize>(p.weight + k * p.step + (four << 2) * p.columnStep + p.firstTap);
-      loadTaps(p, from, width, scratch + STAGE);
-      for (let i: usize = 0; i < 48; i += 16) { // columns of w
-        const at = scratch + STAGE + i;
-        weightPass(v128.load(at), v128.load(at, 48), v128.load(at, 96), scratch + PATCHES + i, 48);
-      }
-      for (let i: usize = 0, out = to + (<usize>k << 6); i < 6; i++, out += place * 6) {
-        const at = scratch + PATCHES + i * 48;
-        weightPass(v128.load(at), v128.load(at, 16), v128.load(at, 32), out, place);
-      }
+  const p = changetype<WinogradWeight>(args), panels = (p.columns + PANEL - 1) / PANEL, blocks = (p.length + WEIGHT_TILE - 1) / WEIGHT_TILE;
+  const panel = <usize>p.length << 6, place = panel * panels + APART;
+  for (let t = takeTile(); t < panels * blocks; t = takeTile()) {
+    const column = t / blocks * PANEL, first = (t % blocks) * WEIGHT_TILE, last = min(p.length, first + WEIGHT_TILE);
+    for (let k = first; k < last; k += 4) {
+      const to = <usize>p.out + panel * (column / PANEL) + (<usize>k << 6);
+      for (let i: u32 = 0; i < PANEL; i += 4) transformFilters(p, k, column + i, to + (<usize>i << 2), place, scratch);
     }
   }
 }
 
-/** Nine taps of up to four columns as vectors. */
-function loadTaps(p: WinogradWeight, from: usize, width: u32, to: usize): void {
-  memory.fill(to, 0, 144);
-  for (const end = to + 144; to < end; to += 16, from += p.tapStep) {
-    if (width == 4 && p.columnStep == 4) {
-      v128.store(to, v128.load(from));
-      continue;
+/** Four channels of the source from `k` on, four columns from `column` on; zeros where there are no columns. */
+function transformFilters(p: WinogradWeight, k: u32, column: u32, to: usize, place: usize, scratch: usize): void {
+  const filters = scratch + STAGE, rows = scratch + PATCHES;
+  if (column < p.columns) loadFilters(p, <usize>(p.weight + k * p.step + column * p.columnStep + p.firstTap), filters);
+  else memory.fill(filters, 0, 576);
+  for (let w = filters; w < filters + 576; w += 144, to += 64) {
+    for (let i: usize = 0; i < 48; i += 16) { // columns of w
+      weightPass(v128.load(w + i), v128.load(w + i, 48), v128.load(w + i, 96), rows + i, 48);
     }
-    for (let i: u32 = 0; i < width; i++) store<f32>(to + (<usize>i << 2), load<f32>(from + <usize>(i * p.columnStep)));
+    for (let row = rows, out = to; row < rows + 288; row += 48, out += place * 6) {
+      weightPass(v128.load(row), v128.load(row, 16), v128.load(row, 32), out, place);
+    }
   }
+}
+
+/** Nine taps of four columns for each of four channels: [channel][tap][4 columns]. */
+function loadFilters(p: WinogradWeight, from: usize, to: usize): void {
+  const step: usize = p.columnStep == 4 ? p.step : p.columnStep;
+  for (const end = to + 144; to < end; to += 16, from += p.tapStep) {
+    const a = v128.load(from), b = v128.load(from + step), c = v128.load(from + step * 2), d = v128.load(from + step * 3);
+    if (p.columnStep == 4) storeFilters(a, b, c, d, to);
+    else {
+      const low01 = v128.shuffle<f32>(a, b, 0, 4, 1, 5), high01 = v128.shuffle<f32>(a, b, 2, 6, 3, 7);
+      const low23 = v128.shuffle<f32>(c, d, 0, 4, 1, 5), high23 = v128.shuffle<f32>(c, d, 2, 6, 3, 7);
+      const first = v128.shuffle<i64>(low01, low23, 0, 2), second = v128.shuffle<i64>(low01, low23, 1, 3);
+      storeFilters(first, second, v128.shuffle<i64>(high01, high23, 0, 2), v128.shuffle<i64>(high01, high23, 1, 3), to);
+    }
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function storeFilters(a: v128, b: v128, c: v128, d: v128, to: usize): void {
+  v128.store(to, a);
+  v128.store(to, b, 144);
+  v128.store(to, c, 288);
+  v128.store(to, d, 432);
 }
 
 /** G of three vectors. */
