@@ -70,15 +70,27 @@ const PIXELS = 32;
 export const extractPixels = (source: ImageSource, size: number, options?: ExtractOptions): Promise<Extracted> =>
   extract(source, rawView(Math.min(size, PIXELS)), async ({ data, shape: [n] }) => ({ data, shape: [n, data.length / n] }), options);
 
-/** Features less a mean row. */
-export function centred(features: Features, mean: Float64Array): Features {
-  return { ...features, data: features.data.map((x, i) => x - mean[i % features.dim]) };
+/** Features less a mean row, each divided by its scale where scales are given. */
+export function centred(features: Features, mean: Float64Array, scale?: Float64Array): Features {
+  const { data, dim } = features;
+  return { ...features, data: data.map((x, i) => (x - mean[i % dim]) / (scale ? scale[i % dim] : 1)) };
 }
 
 /** Pixels of two sets, both less the mean picture of the first. */
 export function centredPixels(bank: Features, queries: Features): [Features, Features] {
   const mean = meanRow(bank);
   return [centred(bank, mean), centred(queries, mean)];
+}
+
+/**
+ * Features of two sets with mean 0 and deviation 1 over the first, as the batch norm without weights before MAE's linear probe makes them
+ * (facebookresearch/mae, main_linprobe.py). Features that never change become 0.
+ */
+export function standardized(bank: Features, queries: Features): [Features, Features] {
+  const mean = meanRow(bank);
+  const squares = meanRow({ ...bank, data: bank.data.map((x, i) => (x - mean[i % bank.dim]) ** 2) });
+  const scale = squares.map((square) => Math.sqrt(square) || 1);
+  return [centred(bank, mean, scale), centred(queries, mean, scale)];
 }
 
 /** At most `count` pictures of a source, evenly spaced, in its order. */

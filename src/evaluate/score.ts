@@ -4,7 +4,7 @@ import { type Machine, openBackend } from "../backend/open.ts";
 import { openImages } from "../data/open.ts";
 import type { ImageSource } from "../data/source.ts";
 import { type Encoder, type EncoderOptions, openEncoder } from "./encoder.ts";
-import { centredPixels, type Extracted, type ExtractOptions, embedder, extract, extractPixels } from "./features.ts";
+import { centredPixels, type Extracted, type ExtractOptions, embedder, extract, extractPixels, standardized } from "./features.ts";
 import { accuracy, type Features, type KnnOptions, nearest, normalizeRows, type Score, votes } from "./knn.ts";
 
 export interface KnnScore extends Score {
@@ -26,6 +26,12 @@ export interface KnnImages {
   readonly test?: ImageSource;
 }
 
+/** How neighbours vote, and on what. */
+export interface ProtocolOptions extends Omit<KnnOptions, "leaveOneOut"> {
+  /** Give every feature, or pixel, mean 0 and deviation 1 over the pictures that vote. */
+  readonly standardize?: boolean;
+}
+
 /** What one encoder makes of the pictures. */
 interface Sides {
   readonly bank: Extracted;
@@ -43,13 +49,13 @@ const labelsOf = (source: ImageSource): { labels: Int32Array; classes: readonly 
 /** The protocol on pictures that have been turned into features already. */
 export class KnnProtocol {
   readonly #images: KnnImages;
-  readonly #options: Omit<KnnOptions, "leaveOneOut">;
+  readonly #options: ProtocolOptions;
   readonly #backend: Backend;
   readonly #extract: ExtractOptions;
   readonly #classes: readonly string[];
 
   /** Throws if the pictures have no classes. */
-  constructor(images: KnnImages, options: Omit<KnnOptions, "leaveOneOut">, backend: Backend, extractOptions: ExtractOptions = {}) {
+  constructor(images: KnnImages, options: ProtocolOptions, backend: Backend, extractOptions: ExtractOptions = {}) {
     this.#images = images;
     this.#options = options;
     this.#backend = backend;
@@ -60,16 +66,19 @@ export class KnnProtocol {
 
   async pixels(size: number): Promise<Score> {
     const sides = await this.#both((source) => extractPixels(source, size, this.#extract));
-    const [bank, queries] = centredPixels(sides.bank.features, sides.queries.features);
-    return this.#score(sides, bank, queries);
+    const prepare = this.#options.standardize ? standardized : centredPixels;
+    return this.#score(sides, ...prepare(sides.bank.features, sides.queries.features));
   }
 
   async encoder({ backbone, view }: Omit<Encoder, "about">): Promise<Omit<KnnScore, "pixels">> {
     const embed = embedder(backbone, this.#backend);
     const sides = await this.#both((source) => extract(source, view, embed, this.#extract));
+    const { k, tau, standardize } = this.#options;
+    const features = [sides.bank.features, sides.queries.features] as const;
     return {
-      ...(await this.#score(sides, sides.bank.features, sides.queries.features)),
-      ...this.#options,
+      ...(await this.#score(sides, ...(standardize ? standardized(...features) : features))),
+      k,
+      tau,
       classes: this.#classes.length,
       trainImages: sides.bank.indices.length,
       testImages: sides.queries.indices.length,
@@ -101,6 +110,8 @@ export interface KnnRequest extends EncoderOptions, ExtractOptions, Machine {
   k?: number;
   /** Temperature of the votes; default 0.07. */
   tau?: number;
+  /** Give every feature, and pixel, mean 0 and deviation 1 over `train` first; helps where few features outshout the others, as MAE's. */
+  standardize?: boolean;
 }
 
 /**
@@ -110,12 +121,12 @@ export interface KnnRequest extends EncoderOptions, ExtractOptions, Machine {
  *     const { top1, pixels } = await knn("runs/cats", "photos/train", "photos/test")
  */
 export async function knn(path: string, train: string, test?: string, request: KnnRequest = {}): Promise<KnnScore> {
-  const { k = 20, tau = 0.07, threads, gpu, backend: name, backbone, size, ...extractOptions } = request;
+  const { k = 20, tau = 0.07, standardize, threads, gpu, backend: name, backbone, size, ...extractOptions } = request;
   const images = { train: await openImages(train), test: test === undefined ? undefined : await openImages(test) };
   const encoder = await openEncoder(path, { backbone, size });
   const backend = await openBackend({ backend: name, gpu, threads });
   try {
-    const protocol = new KnnProtocol(images, { k, tau }, backend, extractOptions);
+    const protocol = new KnnProtocol(images, { k, tau, standardize }, backend, extractOptions);
     const score = await protocol.encoder(encoder);
     return { ...score, pixels: await protocol.pixels(encoder.view.size) };
   } finally {

@@ -48,11 +48,12 @@ export class Monitor {
       if (kind === "health") this.#history.push({ std, rank, alignment, uniformity } as Health);
       if (kind === "health" || kind === "knn") this.#measured[kind] = step;
     }
-    const { healthEvery, knnEvery, k, tau } = folder.record.settings;
+    const { healthEvery, knnEvery, k, tau, standardize } = folder.record.settings;
     if (healthEvery > 0) this.#sample = await this.#drawSample();
     if (knnEvery < 0) return;
     const images = await this.#labelled();
-    if (images) this.#protocol = new KnnProtocol(images, { k, tau }, this.#parts.backend, { signal: this.#parts.watch.signal });
+    const { backend, watch } = this.#parts;
+    if (images) this.#protocol = new KnnProtocol(images, { k, tau, standardize }, backend, { signal: watch.signal });
   }
 
   /** Two full views of the same pictures, the same in every session of the run. */

@@ -66,6 +66,8 @@ export interface RunSettings {
   readonly knnImages?: { readonly train: string; readonly test: string };
   readonly k: number;
   readonly tau: number;
+  /** Score features with mean 0 and deviation 1 over the pictures that vote. */
+  readonly standardize?: boolean;
   /** Seconds between checkpoints; 0 = after every step. A run also writes one at the end and when it is interrupted. */
   readonly checkpointSeconds: number;
   /** Checkpoints that are kept beside the newest. */

@@ -1,4 +1,4 @@
-// npx tsx test/bench/learn.ts simclr|mae CIFAR_FOLDER [--steps N] [--seed 0] [--every N] [--train 10000] [--test 2000] [--held-out]
+// npx tsx test/bench/learn.ts simclr|mae CIFAR_FOLDER [--steps N] [--seed 0] [--every N] [--train 10000] [--test 2000] [--held-out] [--standardize]
 //
 // Learns from CIFAR-10 by the recipe that peers/simclr_cifar.py or mae_cifar.py has in PyTorch, and prints the same lines of JSON: kNN
 // top-1 (k 20, tau 0.07) of the first test pictures, and of their pixels. `--every` counts steps between scores. Recipes are tuned with
@@ -24,6 +24,7 @@ const { values: flags, positionals } = parseArgs({
     train: { type: "string", default: "10000" },
     test: { type: "string", default: "2000" },
     "held-out": { type: "boolean" },
+    standardize: { type: "boolean" },
   },
 });
 const [method, folder] = positionals;
@@ -49,7 +50,7 @@ function first(file: string, count: number): string {
 try {
   const images = first("data_batch_1.bin", Number(flags.train));
   const knnImages = { train: images, test: first(flags["held-out"] ? "data_batch_5.bin" : "test_batch.bin", Number(flags.test)) };
-  const about = { method, with: `Autodidact, Node ${process.versions.node}`, seed };
+  const about = { method, with: `Autodidact, Node ${process.versions.node}`, seed, standardize: flags.standardize };
   const begun = performance.now();
   let loss = 0;
   const onEvent = (event: RunEvent) => {
@@ -59,7 +60,7 @@ try {
     const seconds = (performance.now() - begun) / 1000;
     console.log(JSON.stringify({ ...about, step, epoch, loss, knnTop1: top1, pixelsTop1, seconds }));
   };
-  const settings = { threads, healthEvery: 0, knnEvery: every / stepsPerEpoch, knnImages, report: false };
+  const settings = { threads, healthEvery: 0, knnEvery: every / stepsPerEpoch, knnImages, standardize: flags.standardize, report: false };
   await train({ method, recipe: names[method], images, steps, seed }, { run: join(temporary, "run"), settings, onEvent });
 } finally {
   rmSync(temporary, { recursive: true, force: true });

@@ -10,7 +10,7 @@ import { subset } from "../../src/data/source.ts";
 import { evaluationView } from "../../src/data/views.ts";
 import { embed } from "../../src/evaluate/embed.ts";
 import { openEncoder } from "../../src/evaluate/encoder.ts";
-import { centredPixels, embedder, evenly, extract, extractPixels } from "../../src/evaluate/features.ts";
+import { centredPixels, embedder, evenly, extract, extractPixels, standardized } from "../../src/evaluate/features.ts";
 import { KnnProtocol, knn } from "../../src/evaluate/score.ts";
 import { makeBackbone } from "../../src/models/backbone.ts";
 import { train } from "../../src/train/train.ts";
@@ -70,6 +70,15 @@ features("pixels are those of the picture, less the mean picture of the bank", a
     assert.ok(Math.abs(Array.from({ length: 6 }, (_, r) => bank.data[r * 192 + i]).reduce((a, b) => a + b)) < 1e-5);
 });
 
+features("standardised features have mean 0 and deviation 1 over the bank, and dead ones are 0", () => {
+  const bank = { data: Float32Array.of(1, 10, 7, 3, 30, 7, 5, 20, 7), count: 3, dim: 3 };
+  const queries = { data: Float32Array.of(3, 20, 9), count: 1, dim: 3 };
+  const [one, other] = standardized(bank, queries);
+  const far = Math.fround(Math.sqrt(1.5));
+  assert.equal([...one.data], [-far, -far, 0, 0, far, 0, far, 0, 0]);
+  assert.equal([...other.data], [0, 0, 2]);
+});
+
 features("a sample is evenly spaced and never larger than asked", () => {
   const source = pictures(7);
   assert.is(evenly(source, 21), source);
@@ -95,6 +104,8 @@ features("a run scores on its images and beside it the pixels do", async ({ run,
   const score = await knn(run, images, undefined, { k: 3, threads: 1 });
   assert.equal([score.trainImages, score.testImages, score.classes, score.skipped], [21, 21, 3, []]);
   assert.ok(score.top1 > 40 && score.top5 === 100 && score.pixels.top1 > 40, JSON.stringify(score));
+  const standard = await knn(run, images, undefined, { k: 3, threads: 1, standardize: true });
+  assert.ok(standard.top1 > 40 && standard.top1 !== score.top1, JSON.stringify(standard));
   const twice = await knn(run, images, images, { k: 3, threads: 1 });
   assert.is(twice.top1, 100); // its own picture is among the neighbours now
 });

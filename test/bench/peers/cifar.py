@@ -65,6 +65,7 @@ def arguments(description, epochs, batch):
     parser.add_argument("--train", type=int, default=10000, help="training pictures")
     parser.add_argument("--test", type=int, default=2000, help="test pictures")
     parser.add_argument("--held-out", action="store_true", help="score pictures of data_batch_5.bin in place of test pictures")
+    parser.add_argument("--standardize", action="store_true", help="score features with mean 0 and deviation 1 over the training pictures")
     args = parser.parse_args()
     args.batch, args.steps = batch, args.steps or epochs * (args.train // batch)
     return args
@@ -76,20 +77,25 @@ def run(method, args, parameters, optimizer, peak, warmup_epochs, loss_of, encod
     tests, test_labels = read(os.path.join(args.folder, "data_batch_5.bin" if args.held_out else "test_batch.bin"), args.test)
 
     def pixels(x):
-        mean = torch.from_numpy(pictures.reshape(len(pictures), -1).mean(0)).float()
-        return torch.from_numpy(x.reshape(len(x), -1)).float() - mean
+        return torch.from_numpy(x.reshape(len(x), -1)).float()
 
     def features(x):
         with torch.no_grad():
             return torch.cat([encode(normalised(x[i : i + 256])) for i in range(0, len(x), 256)])
 
+    def top1_of(rows, center):
+        bank, queries = rows(pictures), rows(tests)
+        mean = bank.mean(0) if center or args.standardize else 0
+        scale = bank.std(0, unbiased=False).clamp_min(1e-12) if args.standardize else 1
+        return knn((bank - mean) / scale, labels, (queries - mean) / scale, test_labels)
+
     def score(step, loss):
-        top1 = knn(features(pictures), labels, features(tests), test_labels)
-        row = {"method": method, "with": f"PyTorch {torch.__version__}", "seed": args.seed, "step": step, "epoch": step / per_epoch}
+        top1 = top1_of(features, center=False)
+        row = {"method": method, "with": f"PyTorch {torch.__version__}", "seed": args.seed, "standardize": args.standardize, "step": step, "epoch": step / per_epoch}
         row |= {"loss": loss, "knnTop1": top1, "pixelsTop1": raw, "seconds": time.time() - begun}
         print(json.dumps(row), flush=True)
 
-    raw = knn(pixels(pictures), labels, pixels(tests), test_labels)
+    raw = top1_of(pixels, center=True)
     per_epoch = len(pictures) // args.batch
     warmup = round(min(warmup_epochs, args.steps / per_epoch / 4) * per_epoch)
     order, begun = np.random.RandomState(args.seed), time.time()
