@@ -9,60 +9,93 @@ import type { Operands } from "./product.ts";
 /** Images [n, h, w, c], their convolution [n, oh, ow, o], taps kh x kw. */
 const params = ["h", "w", "c", "oh", "ow", "o", "kh", "kw", "stride", "padding", "dilation"].map((name) => `${name}: u32`);
 
+/** One number, or four neighbours along the channels. */
+type Wide = "" | "4";
+const typeOf = (wide: Wide) => (wide ? "vec4f" : "f32");
+
 /** The image's element under tap (v, u) of output `at` = (n oh + row) ow + column, or 0 outside. */
-const tapOf = (x: string) => `
-fn tap(at: u32, v: u32, u: u32, c: u32) -> f32 {
+const tapOf = (x: string, wide: Wide = "") => `
+fn tap${wide}(at: u32, v: u32, u: u32, c: u32) -> ${typeOf(wide)} {
   let column = at % p.ow; let row = at / p.ow % p.oh; let n = at / p.ow / p.oh;
   let y_at = row * p.stride + v * p.dilation; let x_at = column * p.stride + u * p.dilation;
-  if (y_at < p.padding || y_at - p.padding >= p.h || x_at < p.padding || x_at - p.padding >= p.w) { return 0.0; }
-  return ${x}(((n * p.h + y_at - p.padding) * p.w + x_at - p.padding) * p.c + c);
+  if (y_at < p.padding || y_at - p.padding >= p.h || x_at < p.padding || x_at - p.padding >= p.w) { return ${typeOf(wide)}(); }
+  return ${x}${wide}(((n * p.h + y_at - p.padding) * p.w + x_at - p.padding) * p.c + c);
 }`;
 
 /** The output's element that saw the image's place `at` = (n h + row) w + column under tap (v, u), or 0 where none did. */
-const sawOf = (g: string) => `
-fn saw(at: u32, v: u32, u: u32, o: u32) -> f32 {
+const sawOf = (g: string, wide: Wide = "") => `
+fn saw${wide}(at: u32, v: u32, u: u32, o: u32) -> ${typeOf(wide)} {
   let column = at % p.w + p.padding; let row = at / p.w % p.h + p.padding; let n = at / p.w / p.h;
-  if (row < v * p.dilation || column < u * p.dilation) { return 0.0; }
+  if (row < v * p.dilation || column < u * p.dilation) { return ${typeOf(wide)}(); }
   let y_at = row - v * p.dilation; let x_at = column - u * p.dilation;
-  if (y_at % p.stride != 0u || x_at % p.stride != 0u || y_at / p.stride >= p.oh || x_at / p.stride >= p.ow) { return 0.0; }
-  return ${g}(((n * p.oh + y_at / p.stride) * p.ow + x_at / p.stride) * p.o + o);
+  if (y_at % p.stride != 0u || x_at % p.stride != 0u || y_at / p.stride >= p.oh || x_at / p.stride >= p.ow) { return ${typeOf(wide)}(); }
+  return ${g}${wide}(((n * p.oh + y_at / p.stride) * p.ow + x_at / p.stride) * p.o + o);
 }`;
 
+const widths = (fours: boolean): Wide[] => (fours ? ["", "4"] : [""]);
+const left = (wide: Wide, value: string) => `\nfn left${wide}(batch: u32, row: u32, k: u32) -> ${typeOf(wide)} { return ${value}; }`;
+const right = (wide: Wide, value: string) => `\nfn right${wide}(batch: u32, k: u32, column: u32) -> ${typeOf(wide)} { return ${value}; }`;
+
+/** Which numbers of channels are multiples of 4, so that they may be read in fours. */
+export interface Fours {
+  readonly c: boolean;
+  readonly o: boolean;
+}
+
+/** Names of those that are true. */
+const chosen = (names: Readonly<Record<string, boolean>>) => Object.keys(names).filter((name) => names[name]);
+
 /** [n oh ow, kh kw c] x [kh kw c, o] */
-export const forward: Operands = {
+export const forward = ({ c }: Fours): Operands => ({
   name: "conv2d",
   reads: ["x", "w"],
+  fours: chosen({ x: c, w: c }),
   params,
-  code: `${tapOf("x")}
-fn left(batch: u32, row: u32, k: u32) -> f32 { return tap(row, k / p.c / p.kw, k / p.c % p.kw, k % p.c); }
-fn right(batch: u32, k: u32, column: u32) -> f32 { return w(column * p.kh * p.kw * p.c + k); }`,
+  code: widths(c)
+    .map(
+      (wide) =>
+        tapOf("x", wide) +
+        left(wide, `tap${wide}(row, k / p.c / p.kw, k / p.c % p.kw, k % p.c)`) +
+        right(wide, `w${wide}(column * p.kh * p.kw * p.c + k)`),
+    )
+    .join("\n"),
   leftAlong: "k",
   rightAlong: "k",
-};
+  leftFours: c,
+  rightFours: c,
+});
 
 /** [n h w, kh kw o] x [kh kw o, c] */
-export const inputGrad: Operands = {
+export const inputGrad = ({ c, o }: Fours): Operands => ({
   name: "conv2d input gradient",
   reads: ["g", "w"],
+  fours: chosen({ g: o, w: c }),
   params,
-  code: `${sawOf("g")}
-fn left(batch: u32, row: u32, k: u32) -> f32 { return saw(row, k / p.o / p.kw, k / p.o % p.kw, k % p.o); }
-fn right(batch: u32, k: u32, column: u32) -> f32 { return w((k % p.o * p.kh * p.kw + k / p.o) * p.c + column); }`,
+  code: [
+    ...widths(o).map((wide) => sawOf("g", wide) + left(wide, `saw${wide}(row, k / p.o / p.kw, k / p.o % p.kw, k % p.o)`)),
+    ...widths(c).map((wide) => right(wide, `w${wide}((k % p.o * p.kh * p.kw + k / p.o) * p.c + column)`)),
+  ].join("\n"),
   leftAlong: "k",
   rightAlong: "column",
-};
+  leftFours: o,
+  rightFours: c,
+});
 
 /** [o, n oh ow] x [n oh ow, kh kw c] */
-export const weightGrad: Operands = {
+export const weightGrad = ({ c, o }: Fours): Operands => ({
   name: "conv2d weight gradient",
   reads: ["x", "g"],
+  fours: chosen({ x: c, g: o }),
   params,
-  code: `${tapOf("x")}
-fn left(batch: u32, row: u32, k: u32) -> f32 { return g(k * p.o + row); }
-fn right(batch: u32, k: u32, column: u32) -> f32 { return tap(k, column / p.c / p.kw, column / p.c % p.kw, column % p.c); }`,
+  code: [
+    ...widths(o).map((wide) => left(wide, `g${wide}(k * p.o + row)`)),
+    ...widths(c).map((wide) => tapOf("x", wide) + right(wide, `tap${wide}(k, column / p.c / p.kw, column / p.c % p.kw, column % p.c)`)),
+  ].join("\n"),
   leftAlong: "row",
   rightAlong: "column",
-};
+  leftFours: o,
+  rightFours: c,
+});
 
 const grouped = [...params, "inputs: u32", "outputs: u32"]; // channels of a group
 

@@ -7,6 +7,8 @@ export interface Kernel {
   readonly reads: readonly string[];
   /** Operands that the code writes, as functions `set_name(i, value)`; `name(i)` reads them. */
   readonly writes: readonly string[];
+  /** Of `reads` those that the code also reads as `name4(i)`, four at once from a place that is a multiple of 4. */
+  readonly fours?: readonly string[];
   /** Fields of `p`, each "name: u32", "name: i32" or "name: f32". */
   readonly params: readonly string[];
   /** Whether several calls can be one dispatch: barriers, if any, must not depend on `p`. */
@@ -26,12 +28,24 @@ export function fields({ reads, writes, params }: Kernel): { name: string; type:
   return [{ name: "groups", type: "u32" }, ...[...reads, ...writes].map((name) => ({ name: `${name}_at`, type: "u32" })), ...own];
 }
 
+/** Buffers of vectors: those of which something is read four at once, and to which nothing is written, since writing one number writes all four. */
+function vectorBuffers({ reads, fours = [] }: Kernel, bindings: readonly number[]): ReadonlySet<number> {
+  const written = new Set(bindings.slice(reads.length));
+  return new Set(fours.map((name) => bindings[reads.indexOf(name)]).filter((b) => !written.has(b)));
+}
+
 /** What operands and code need of the rest: buffers, functions of operands, the kernel's own declarations. */
-function body({ reads, writes, lanes, code }: Kernel, bindings: readonly number[]): string {
+function body(kernel: Kernel, bindings: readonly number[]): string {
+  const { reads, writes, fours = [], lanes, code } = kernel;
   const buffers = [...new Set(bindings)].sort((a, b) => a - b);
+  const vectors = vectorBuffers(kernel, bindings);
+  const element = (b: number, at: string) => (vectors.has(b) ? `buffer${b}[(${at}) / 4u][(${at}) % 4u]` : `buffer${b}[${at}]`);
+  const four = (b: number, at: string) =>
+    vectors.has(b) ? `buffer${b}[(${at}) / 4u]` : `vec4f(${[0, 1, 2, 3].map((j) => `buffer${b}[${at} + ${j}u]`).join(", ")})`;
   return [
-    ...buffers.map((b) => `@group(0) @binding(${b + 1}) var<storage, read_write> buffer${b}: array<f32>;`),
-    ...[...reads, ...writes].map((name, i) => `fn ${name}(i: u32) -> f32 { return buffer${bindings[i]}[p.${name}_at + i]; }`),
+    ...buffers.map((b) => `@group(0) @binding(${b + 1}) var<storage, read_write> buffer${b}: array<${vectors.has(b) ? "vec4f" : "f32"}>;`),
+    ...[...reads, ...writes].map((name, i) => `fn ${name}(i: u32) -> f32 { return ${element(bindings[i], `p.${name}_at + i`)}; }`),
+    ...fours.map((name) => `fn ${name}4(i: u32) -> vec4f { return ${four(bindings[reads.indexOf(name)], `p.${name}_at + i`)}; }`),
     ...writes.map((name, i) => {
       const b = bindings[reads.length + i];
       return `fn set_${name}(i: u32, value: f32) { buffer${b}[p.${name}_at + i] = value; }`;

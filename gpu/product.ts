@@ -1,6 +1,7 @@
 // Matrix products C[m, n] = A[m, k] B[k, n], and whatever else is one when its operands are read in the right way (convolutions
 // and their gradients). A workgroup computes a tile of C: it brings panels of A and B into its own memory, `depth` of k at a
-// time, and each thread keeps `down` rows x `across` columns of the tile in registers.
+// time, and each thread keeps `down` rows x `across` columns of the tile in registers. Sums run along k one after the other, so that a
+// product has the same bits with every tile.
 import type { Elementwise } from "../src/tape/program.ts";
 import { ending } from "./ending.ts";
 import type { Kernel } from "./kernel.ts";
@@ -10,7 +11,7 @@ export interface Tile {
   readonly columns: number;
   /** Of k, at a time; a multiple of 4. */
   readonly depth: number;
-  /** Rows and columns of a thread; `across` is a multiple of 4. */
+  /** Rows and columns of a thread; multiples of 4. */
   readonly down: number;
   readonly across: number;
 }
@@ -19,58 +20,130 @@ export interface Tile {
 export interface Operands {
   readonly name: string;
   readonly reads: readonly string[];
+  /** Of `reads`, those that the code reads as fours. */
+  readonly fours: readonly string[];
   readonly params: readonly string[];
   /** Declares `fn left(batch: u32, row: u32, k: u32) -> f32` and `fn right(batch: u32, k: u32, column: u32) -> f32`. */
   readonly code: string;
   /** Along which index neighbours of an operand lie side by side in memory. */
   readonly leftAlong: "k" | "row";
   readonly rightAlong: "k" | "column";
+  /**
+   * Whether the code declares `left4` and `right4` too: from a place that is a multiple of 4, four neighbours along that index, of which
+   * there are a multiple of 4.
+   */
+  readonly leftFours: boolean;
+  readonly rightFours: boolean;
 }
 
 export const lanesOf = ({ rows, columns, down, across }: Tile): number => (rows / down) * (columns / across);
 
+/** Bytes of workgroup memory that a tile may take. */
+export const bytesOf = ({ rows, columns, depth }: Tile): number => 4 * (rows + columns) * (depth + 4);
+
 const range = (n: number) => Array.from({ length: n }, (_, i) => i);
 
-/** Statements that bring one panel into workgroup memory, four numbers at a time; `e` counts the fours. */
-function panels({ rows, columns, depth }: Tile, { leftAlong, rightAlong }: Operands): string {
-  const fours = (n: number) => n / 4;
-  const left =
-    leftAlong === "k" ? `let row = e / ${fours(depth)}u; let k = e % ${fours(depth)}u;` : `let row = e % ${rows}u; let k = e / ${rows}u;`;
-  const right =
-    rightAlong === "column"
-      ? `let k = e / ${fours(columns)}u; let column = e % ${fours(columns)}u;`
-      : `let k = e % ${depth}u; let column = e / ${depth}u;`;
-  return `
-    for (var e = lane; e < ${rows * fours(depth)}u; e += LANES) {
-      ${left}
-      left_panel[row * ${fours(depth)}u + k] = left_four(batch, first_row + row, begin + 4u * k, end);
-    }
-    for (var e = lane; e < ${depth * fours(columns)}u; e += LANES) {
-      ${right}
-      right_panel[k * ${fours(columns)}u + column] = right_four(batch, begin + k, first_column + 4u * column, end);
-    }`;
+/** One side of a tile: the rows of A, or the columns of B. */
+interface Side {
+  readonly name: "left" | "right";
+  /** Its panel lies in fours along k, each row or column with a gap behind it so that lanes do not meet in a bank; else in fours along it. */
+  readonly alongK: boolean;
+  /** Rows or columns of the tile, and of a thread, which are `step` apart. */
+  readonly extent: number;
+  readonly each: number;
+  readonly step: number;
+  readonly depth: number;
+  /** In the code: the thread's number along this side, the side's first place, and how many there are. */
+  readonly lane: string;
+  readonly first: string;
+  readonly most: string;
+  readonly whole: boolean;
 }
 
+const leftOf = ({ rows, depth, down }: Tile, { leftAlong, leftFours }: Operands): Side => ({
+  ...{ name: "left", alongK: leftAlong === "k", extent: rows, each: down, step: rows / down, depth },
+  ...{ lane: "down", first: "first_row", most: "p.m", whole: leftFours },
+});
+
+const rightOf = ({ columns, depth, across }: Tile, { rightAlong, rightFours }: Operands): Side => ({
+  ...{ name: "right", alongK: rightAlong === "k", extent: columns, each: across, step: columns / across, depth },
+  ...{ lane: "across", first: "first_column", most: "p.n", whole: rightFours },
+});
+
+const panelFours = ({ alongK, extent, depth }: Side) => (alongK ? extent * (depth / 4 + 1) : (depth * extent) / 4);
+
+/** Declares a side's panel, and `fn left_four(batch, place, k, end)`: four neighbours, zeros where there are none. */
+function declarations(side: Side): string {
+  const { name, alongK, most, whole } = side;
+  const call = (f: string, place: string, k: string) => (name === "left" ? `${f}(batch, ${place}, ${k})` : `${f}(batch, ${k}, ${place})`);
+  const one = alongK ? call(name, "place", "k + j") : call(name, "place + j", "k");
+  const [bound, count] = alongK ? [`place < ${most}`, "end - min(k, end)"] : ["k < end", `${most} - min(place, ${most})`];
+  return `
+var<workgroup> ${name}_panel: array<vec4f, ${panelFours(side)}>;
+fn ${name}_four(batch: u32, place: u32, k: u32, end: u32) -> vec4f {
+  var four = vec4f();
+  ${
+    whole
+      ? `if (place < ${most} && k < end) { four = ${call(`${name}4`, "place", "k")}; }`
+      : `if (${bound}) { for (var j = 0u; j < min(4u, ${count}); j++) { four[j] = ${one}; } }`
+  }
+  return four;
+}`;
+}
+
+/** What lanes bring of a panel: statements that read from the operand into registers, and that store these in the panel. */
+function bring({ name, alongK, extent, depth, first }: Side, lanes: number): { read: string[]; store: string[] } {
+  const [read, store]: string[][] = [[], []];
+  for (const i of range((extent * depth) / 4 / lanes)) {
+    const e = `(lane + ${i * lanes}u)`;
+    const inner = alongK ? depth / 4 : extent / 4;
+    const [place, k] = alongK ? [`${e} / ${inner}u`, `4u * (${e} % ${inner}u)`] : [`4u * (${e} % ${inner}u)`, `${e} / ${inner}u`];
+    read.push(`let ${name}${i} = ${name}_four(batch, ${first} + ${place}, begin + ${k}, end);`);
+    const at = alongK ? `${e} / ${inner}u * ${inner + 1}u + ${e} % ${inner}u` : e;
+    store.push(`${name}_panel[${at}] = ${name}${i};`);
+  }
+  return { read, store };
+}
+
+/** The four number q of a thread's `each` fours of a panel, for k = 4 k4 .. 4 k4 + 3. */
+const fetch = ({ name, alongK, extent, step, depth, lane }: Side, q: number) =>
+  alongK
+    ? `${name}_panel[(${lane} + ${q * step}u) * ${depth / 4 + 1}u + k4]`
+    : `${name}_panel[(4u * k4 + ${q % 4}u) * ${extent / 4}u + ${lane} + ${(q >> 2) * step}u]`;
+
+/** Row or column number i of a thread. */
+const placeOf = ({ alongK, step, lane, first }: Side, i: string) =>
+  alongK ? `${first} + ${lane} + ${i} * ${step}u` : `${first} + 4u * (${lane} + ${i} / 4u * ${step}u) + ${i} % 4u`;
+
 /** The inner loop: four of k at a time, all sums of the thread unrolled in registers. */
-function multiply({ rows, columns, depth, down, across }: Tile): string {
-  const down_step = rows / down;
-  const across_step = columns / across;
-  const fours = across / 4;
-  const lines: string[] = [];
-  for (const i of range(down)) lines.push(`let a${i} = left_panel[(down + ${i * down_step}u) * ${depth / 4}u + k];`);
-  for (const j of range(4)) {
-    for (const c of range(fours)) {
-      lines.push(`let b${j}_${c} = right_panel[(4u * k + ${j}u) * ${columns / 4}u + across + ${c * across_step}u];`);
-    }
-    for (const i of range(down)) {
-      for (const c of range(fours)) lines.push(`sum${i}_${c} = fma(vec4f(a${i}[${j}]), b${j}_${c}, sum${i}_${c});`);
+function multiply(left: Side, right: Side): string {
+  const lines = range(left.each).map((q) => `let a${q} = ${fetch(left, q)};`);
+  const a = (i: number, j: number) => (left.alongK ? `a${i}[${j}]` : `a${4 * (i >> 2) + j}[${i % 4}]`);
+  for (const c of range(right.each / 4)) {
+    const b = range(4).map((q) => `b${4 * c + q}`);
+    for (const q of range(4)) lines.push(`let ${b[q]} = ${fetch(right, 4 * c + q)};`);
+    for (const j of range(4)) {
+      const four = right.alongK ? `vec4f(${b.map((name) => `${name}[${j}]`).join(", ")})` : b[j];
+      for (const i of range(left.each)) lines.push(`sum${i}_${c} = fma(vec4f(${a(i, j)}), ${four}, sum${i}_${c});`);
     }
   }
-  return `
-    for (var k = 0u; k < ${depth / 4}u; k++) {
-      ${lines.join("\n      ")}
-    }`;
+  return `for (var k4 = 0u; k4 < ${left.depth / 4}u; k4++) {
+        ${lines.join("\n        ")}
+      }`;
 }
+
+/** Numbers that a product's kernel takes beside its operands' and its ending's. */
+export const productParams = ["m", "n", "k", "tiles_down", "tiles_across", "parts", "part"].map((name) => `${name}: u32`);
+
+/** Which tile a group computes, and of which batch; or, if k is cut, of which part of k. */
+export const placeOfGroup = ({ rows, columns }: Pick<Tile, "rows" | "columns">): string => `
+  let tile = group % (p.tiles_down * p.tiles_across);
+  let first_row = tile / p.tiles_across * ${rows}u;
+  let first_column = tile % p.tiles_across * ${columns}u;
+  let slice = group / (p.tiles_down * p.tiles_across);
+  let batch = slice / p.parts;
+  let start = slice % p.parts * p.part;
+  let end = min(p.k, start + p.part);`;
 
 /**
  * A tile of the product for each group. With `parts`, k is cut into parts of `part` and `y` is [parts, m, n]: sums to be added up by
@@ -78,59 +151,40 @@ function multiply({ rows, columns, depth, down, across }: Tile): string {
  */
 export function product(operands: Operands, tile: Tile, epilogue: Elementwise | undefined, parts: boolean): Kernel {
   const { rows, columns, depth, down, across } = tile;
+  const lanes = lanesOf(tile);
   const end = ending(parts ? undefined : epilogue);
+  const [left, right] = [leftOf(tile, operands), rightOf(tile, operands)];
+  const [a, b] = [bring(left, lanes), bring(right, lanes)];
   const sums = range(down).flatMap((i) => range(across / 4).map((c) => `sum${i}_${c}`));
   return {
-    name: `${operands.name} ${rows}x${columns}`,
+    name: `${operands.name} ${rows}x${columns}x${depth}`,
     reads: [...operands.reads, ...end.reads],
     writes: end.writes,
-    params: [
-      "m: u32",
-      "n: u32",
-      "k: u32",
-      "tiles_down: u32",
-      "tiles_across: u32",
-      "parts: u32",
-      "part: u32",
-      ...operands.params,
-      ...end.params,
-    ],
-    lanes: lanesOf(tile),
+    fours: operands.fours,
+    params: [...productParams, ...operands.params, ...end.params],
+    lanes,
     code: `${operands.code}
-${end.code}
-fn left_four(batch: u32, row: u32, k: u32, end: u32) -> vec4f {
-  var four = vec4f();
-  if (row < p.m) { for (var j = 0u; j < min(4u, end - min(k, end)); j++) { four[j] = left(batch, row, k + j); } }
-  return four;
-}
-fn right_four(batch: u32, k: u32, column: u32, end: u32) -> vec4f {
-  var four = vec4f();
-  if (k < end) { for (var j = 0u; j < min(4u, p.n - min(column, p.n)); j++) { four[j] = right(batch, k, column + j); } }
-  return four;
-}
-var<workgroup> left_panel: array<vec4f, ${(rows * depth) / 4}>;
-var<workgroup> right_panel: array<vec4f, ${(depth * columns) / 4}>;
-fn run(group: u32, lane: u32) {
-  let tile = group % (p.tiles_down * p.tiles_across);
-  let first_row = tile / p.tiles_across * ${rows}u;
-  let first_column = tile % p.tiles_across * ${columns}u;
-  let slice = group / (p.tiles_down * p.tiles_across); // of the batch or, if k is cut, of k
-  let batch = slice / p.parts;
-  let start = slice % p.parts * p.part;
-  let end = min(p.k, start + p.part);
+${end.code}${declarations(left)}${declarations(right)}
+fn run(group: u32, lane: u32) {${placeOfGroup(tile)}
   let down = lane / ${columns / across}u;
   let across = lane % ${columns / across}u;
   ${sums.map((name) => `var ${name} = vec4f();`).join(" ")}
-  for (var begin = start; begin < end; begin += ${depth}u) {${panels(tile, operands)}
-    workgroupBarrier();${multiply(tile)}
+  // Panels are on their way from far memory while those before them are multiplied; behind the last ones come zeros that nobody uses.
+  for (var begin = start; begin < end + ${depth}u; begin += ${depth}u) {
+    ${[...a.read, ...b.read].join("\n    ")}
+    if (begin > start) {
+      ${multiply(left, right)}
+    }
+    workgroupBarrier();
+    ${[...a.store, ...b.store].join("\n    ")}
     workgroupBarrier();
   }
   var sums = array<vec4f, ${sums.length}>(${sums.join(", ")});
   for (var i = 0u; i < ${down}u; i++) {
-    let row = first_row + down + i * ${rows / down}u;
-    if (row >= p.m) { break; }
+    let row = ${placeOf(left, "i")};
+    if (row >= p.m) { continue; }
     for (var j = 0u; j < ${across}u; j++) {
-      let column = first_column + 4u * (across + j / 4u * ${columns / across}u) + j % 4u;
+      let column = ${placeOf(right, "j")};
       if (column < p.n) { finish(slice * p.m + row, column, sums[i * ${across / 4}u + j / 4u][j % 4u]); }
     }
   }
@@ -146,6 +200,7 @@ export function sumParts(epilogue: Elementwise | undefined): Kernel {
     reads: ["x", ...end.reads],
     writes: end.writes,
     params: ["m: u32", "n: u32", "parts: u32", ...end.params],
+    batches: true,
     lanes: 64,
     code: `${end.code}
 fn run(group: u32, lane: u32) {

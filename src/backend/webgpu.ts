@@ -8,6 +8,7 @@ import { type AdapterDescription, type DeviceOptions, type OpenDevice, openDevic
 import { GpuExecutable } from "./webgpu/executable.ts";
 import { Pipelines } from "./webgpu/pipelines.ts";
 import { Storage } from "./webgpu/storage.ts";
+import { type ChooseTile, type TileTable, tileChooser } from "./webgpu/tiles.ts";
 
 /** Buffers of so many floats are worth less memory than the dispatches that they keep apart. */
 const APART = 1024;
@@ -21,17 +22,19 @@ export class GpuBackend implements Backend {
   readonly #open: OpenDevice;
   readonly #storage: Storage;
   readonly #pipelines: Pipelines;
+  readonly #tileOf: ChooseTile;
   readonly #failure: Promise<never>;
   #queue: Promise<unknown> = Promise.resolve();
   #broken: Error | undefined;
 
-  /** Takes over a device. */
-  constructor(open: OpenDevice) {
+  /** Takes over a device. `tiles`: those of products, as measured there. */
+  constructor(open: OpenDevice, tiles: TileTable = {}) {
     this.#open = open;
     this.adapter = open.adapter;
     this.notes = open.notes;
     this.#storage = new Storage(open.device);
     this.#pipelines = new Pipelines(open.device);
+    this.#tileOf = tileChooser(open.device.limits, tiles);
     this.#failure = new Promise((_, reject) => {
       const fail = (reason: string) => {
         this.#broken ??= new Error(`Cannot go on with the gpu backend: ${reason}`);
@@ -58,7 +61,7 @@ export class GpuBackend implements Backend {
   /** Takes a program that has been lowered already, for this backend's alignment. */
   loadProgram(program: Program): GpuExecutable {
     if (this.#broken) throw this.#broken;
-    return new GpuExecutable(program, this.#open.device, this.#storage, this.#pipelines, (work) => this.#inTurn(work));
+    return new GpuExecutable(program, this.#open.device, this.#storage, this.#pipelines, (work) => this.#inTurn(work), this.#tileOf);
   }
 
   /** Runs `work` when everything before it has finished; it fails when the device does. */

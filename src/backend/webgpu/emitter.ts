@@ -2,6 +2,7 @@
 import type { Kernel } from "../../../gpu/kernel.ts";
 import type { Buffer, Step, View } from "../../tape/program.ts";
 import { size, strides } from "../../tape/shape.ts";
+import type { ChooseTile } from "./tiles.ts";
 
 /** Where a buffer lies: in which of the program's memories, and from which byte on. */
 export interface Place {
@@ -38,6 +39,7 @@ const ROUND = 2 ** 22;
 
 export class Emitter {
   readonly calls: Call[] = [];
+  readonly tileOf: ChooseTile;
   readonly #place: (buffer: Buffer) => Place;
   readonly #alignment: number;
   readonly #firstTemporary: number;
@@ -46,9 +48,10 @@ export class Emitter {
   /** Floats that the arena needs with temporaries. */
   arena: number;
 
-  /** `arena`: floats of the plan; `alignment`: floats between possible beginnings of a window. */
-  constructor(place: (buffer: Buffer) => Place, arena: number, alignment: number) {
+  /** `arena`: floats of the plan; `alignment`: floats between possible beginnings of a window; `tileOf` chooses the tiles of products. */
+  constructor(place: (buffer: Buffer) => Place, arena: number, alignment: number, tileOf: ChooseTile) {
     this.#place = place;
+    this.tileOf = tileOf;
     this.#alignment = alignment;
     this.#firstTemporary = Math.ceil(arena / alignment) * alignment;
     this.#temporary = this.#firstTemporary;
@@ -77,7 +80,8 @@ export class Emitter {
   dispatch(kernel: Kernel, views: readonly View[], params: Readonly<Record<string, number>>, groups: number): void {
     const operands = views.map(({ buffer, offset }): Operand => {
       const place = this.#place(buffer);
-      return { ...place, size: 4 * Math.max(buffer.size, 1), at: place.offset + 4 * offset };
+      const fours = Math.ceil(Math.max(buffer.size, 1) / 4); // kernels may see it as whole vectors of four
+      return { ...place, size: 16 * fours, at: place.offset + 4 * offset };
     });
     this.calls.push({ step: this.#step as Step, kernel, operands, params, groups });
   }

@@ -1,9 +1,8 @@
 // Convolution and its gradients: gpu/conv.ts. A 1 x 1 convolution that skips nothing is a product as it stands.
 import * as kernels from "../../../gpu/conv.ts";
-import { matmulOperands } from "../../../gpu/matmul.ts";
-import type { View } from "../../tape/program.ts";
+import { type Lie, matmulOperands } from "../../../gpu/matmul.ts";
+import type { Step, View } from "../../tape/program.ts";
 import { type Shape, size } from "../../tape/shape.ts";
-import type { Attributes } from "../../tape/tensor.ts";
 import type { Emitter, Encode } from "./emitter.ts";
 import { endingOf } from "./encode-elementwise.ts";
 import { emitProduct } from "./encode-matmul.ts";
@@ -19,15 +18,27 @@ interface Geometry {
   readonly params: Record<string, number>;
   /** 1 x 1, without stride or padding. */
   readonly plain: boolean;
+  readonly fours: kernels.Fours;
 }
 
 /** Images [n, h, w, c], weight [o, kh, kw, c / groups], result [n, oh, ow, o]. */
-function geometry([n, h, w, c]: Shape, [o, kh, kw, inputs]: Shape, [, oh, ow]: Shape, attrs: Attributes): Geometry {
+function geometry([n, h, w, c]: Shape, [o, kh, kw, inputs]: Shape, [, oh, ow]: Shape, { attrs, inputs: views }: Step): Geometry {
+  const aligned = views.every(({ offset }) => offset % 4 === 0);
   const { stride, padding, dilation, groups } = attrs as Record<string, number>;
   const params = { h, w, c, oh, ow, o, kh, kw, stride, padding, dilation, inputs, outputs: o / groups };
   const plain = kh === 1 && kw === 1 && stride === 1 && padding === 0;
-  return { groups, from: n * h * w, to: n * oh * ow, taps: kh * kw * inputs, params, plain };
+  return {
+    groups,
+    from: n * h * w,
+    to: n * oh * ow,
+    taps: kh * kw * inputs,
+    params,
+    plain,
+    fours: { c: aligned && c % 4 === 0, o: aligned && o % 4 === 0 },
+  };
 }
+
+const lie = <Along>(along: Along, fours: boolean): Lie<Along> => ({ along, fours });
 
 /** Steps of the operands of a product that is not batched. */
 const steps = (a_row: number, a_k: number, b_k: number, b_column: number) => ({
@@ -37,21 +48,21 @@ const steps = (a_row: number, a_k: number, b_k: number, b_column: number) => ({
 
 const conv2d: Encode = (step, out) => {
   const [x, w] = step.inputs;
-  const { groups, to, taps, params, plain } = geometry(x.shape, w.shape, step.outputs[0].shape, step.attrs);
+  const { groups, to, taps, params, plain, fours } = geometry(x.shape, w.shape, step.outputs[0].shape, step);
   const sizes = { batch: 1, m: to, n: params.o, k: taps };
   if (groups > 1) {
     const end = endingOf(step);
     const total = to * params.o;
     const own = { ...params, n: params.o, size: total, ...end.params };
     out.dispatch(kernels.groupedForward(step.epilogue), [x, w, ...end.views], own, Math.ceil(total / 64));
-  } else if (plain) emitProduct(out, step, matmulOperands("k", "k"), [x, w], sizes, steps(taps, 1, 1, taps));
-  else emitProduct(out, step, kernels.forward, [x, w], sizes, params);
+  } else if (plain) emitProduct(out, step, matmulOperands(lie("k", fours.c), lie("k", fours.c)), [x, w], sizes, steps(taps, 1, 1, taps));
+  else emitProduct(out, step, kernels.forward(fours), [x, w], sizes, params);
 };
 
 const conv2dInputGrad: Encode = (step, out) => {
   const [g, w] = step.inputs;
   const [dx] = step.outputs;
-  const { groups, from, params, plain } = geometry(dx.shape, w.shape, g.shape, step.attrs);
+  const { groups, from, params, plain, fours } = geometry(dx.shape, w.shape, g.shape, step);
   const { o, c, kh, kw } = params;
   const sizes = { batch: 1, m: from, n: c, k: kh * kw * o };
   if (groups > 1) {
@@ -59,18 +70,19 @@ const conv2dInputGrad: Encode = (step, out) => {
     const total = from * c;
     const own = { ...params, n: c, size: total, ...end.params };
     out.dispatch(kernels.groupedInputGrad(step.epilogue), [g, w, ...end.views], own, Math.ceil(total / 64));
-  } else if (plain) emitProduct(out, step, matmulOperands("k", "column"), [g, w], sizes, steps(o, 1, c, 1));
-  else emitProduct(out, step, kernels.inputGrad, [g, w], sizes, params);
+  } else if (plain) emitProduct(out, step, matmulOperands(lie("k", fours.o), lie("column", fours.c)), [g, w], sizes, steps(o, 1, c, 1));
+  else emitProduct(out, step, kernels.inputGrad(fours), [g, w], sizes, params);
 };
 
 const conv2dWeightGrad: Encode = (step, out) => {
   const [x, g] = step.inputs;
   const [dw] = step.outputs;
-  const { groups, to, taps, params, plain } = geometry(x.shape, dw.shape, g.shape, step.attrs);
+  const { groups, to, taps, params, plain, fours } = geometry(x.shape, dw.shape, g.shape, step);
   const sizes = { batch: 1, m: params.o, n: taps, k: to };
   if (groups > 1) groupedWeightGrad(out, x, g, dw, { places: to, params });
-  else if (plain) emitProduct(out, step, matmulOperands("row", "column"), [g, x], sizes, steps(1, params.o, params.c, 1));
-  else emitProduct(out, step, kernels.weightGrad, [x, g], sizes, params);
+  else if (plain)
+    emitProduct(out, step, matmulOperands(lie("row", fours.o), lie("column", fours.c)), [g, x], sizes, steps(1, params.o, params.c, 1));
+  else emitProduct(out, step, kernels.weightGrad(fours), [x, g], sizes, params);
 };
 
 /** Threads that keep a GPU busy, and the fewest places that are worth a part of their own. */

@@ -1,36 +1,22 @@
 // Matrix products: chooses tiles and says where operands lie. Kernels: gpu/product.ts, gpu/matmul.ts.
-import { matmulOperands } from "../../../gpu/matmul.ts";
-import { type Operands, product, sumParts, type Tile } from "../../../gpu/product.ts";
+import { type Lie, matmulOperands } from "../../../gpu/matmul.ts";
+import { type Operands, product, sumParts } from "../../../gpu/product.ts";
 import type { Step, View } from "../../tape/program.ts";
 import { size } from "../../tape/shape.ts";
 import type { Emitter, Encode } from "./emitter.ts";
 import { endingOf } from "./encode-elementwise.ts";
+import { classOf, type Sizes } from "./tiles.ts";
 
-const LARGE: Tile = { rows: 64, columns: 64, depth: 16, down: 8, across: 8 };
-const SMALL: Tile = { rows: 32, columns: 32, depth: 16, down: 4, across: 4 };
-
-/** Workgroups that keep a GPU busy: k is cut into parts where a product has fewer tiles. */
-const BUSY = 256;
+/** Results that keep a GPU busy: k is cut into parts where a product has fewer. */
+const BUSY = 2 ** 20;
 const LEAST_PART = 256;
+const MULTIPLE = 32; // of every tile's depth
 
-/** Sizes of a product: `batch` times [m, k] x [k, n]. */
-export interface Sizes {
-  readonly batch: number;
-  readonly m: number;
-  readonly n: number;
-  readonly k: number;
-}
-
-const tilesOf = ({ m, n }: Sizes, { rows, columns }: Tile) => [Math.ceil(m / rows), Math.ceil(n / columns)] as const;
-
-/** How a product is cut. It depends on sizes alone, so that results do not depend on the machine's load. */
-function tiling(sizes: Sizes): { tile: Tile; parts: number; part: number } {
-  const [down, across] = tilesOf(sizes, LARGE);
-  const tile = sizes.batch * down * across >= BUSY ? LARGE : SMALL;
-  const [d, a] = tilesOf(sizes, tile);
-  const wanted = sizes.batch > 1 ? 1 : Math.floor(Math.min(BUSY / (d * a), sizes.k / LEAST_PART));
-  const part = Math.ceil(sizes.k / Math.max(1, wanted) / tile.depth) * tile.depth;
-  return { tile, part, parts: Math.ceil(sizes.k / part) };
+/** How k is cut. It depends on sizes alone, so that results depend neither on the tile nor on the machine's load. */
+function cut({ batch, m, n, k }: Sizes): { parts: number; part: number } {
+  const wanted = batch > 1 ? 1 : Math.floor(Math.min(BUSY / (m * n), k / LEAST_PART));
+  const part = Math.max(Math.ceil(k / Math.max(1, wanted) / MULTIPLE), 1) * MULTIPLE;
+  return { part, parts: Math.max(Math.ceil(k / part), 1) };
 }
 
 /**
@@ -45,9 +31,10 @@ export function emitProduct(
   sizes: Sizes,
   params: Readonly<Record<string, number>>,
 ): void {
-  const { tile, parts, part } = tiling(sizes);
+  const { parts, part } = cut(sizes);
+  const tile = out.tileOf(classOf(sizes, parts, operands));
   const { epilogue } = step;
-  const [tiles_down, tiles_across] = tilesOf(sizes, tile);
+  const [tiles_down, tiles_across] = [Math.ceil(sizes.m / tile.rows), Math.ceil(sizes.n / tile.columns)];
   const own = { ...params, m: sizes.m, n: sizes.n, k: sizes.k, tiles_down, tiles_across, parts, part };
   const ending = endingOf(step);
   const groups = sizes.batch * tiles_down * tiles_across * parts;
@@ -83,6 +70,15 @@ function foldBatch(shape: readonly number[], a: View, b: View): Batch {
   return { inner: inner.n, a: [outer.a, inner.a], b: [outer.b, inner.b] };
 }
 
+/** How an operand lies: `n` elements along an index with a `step`, and what the index beside it and the batch step over. */
+function lie<const Along>(
+  { offset }: View,
+  { along, n, other, step = 1 }: { along: Along; n: number; other: number; step?: number },
+  batch: readonly number[],
+): Lie<Along> {
+  return { along, fours: step === 1 && [offset, n, other, ...batch].every((floats) => floats % 4 === 0) };
+}
+
 const matmul: Encode = (step, out) => {
   const [a, b] = step.inputs;
   const { ta, tb } = step.attrs;
@@ -96,7 +92,9 @@ const matmul: Encode = (step, out) => {
   const batch = foldBatch(shape.slice(0, -2), a, b);
   const params = { a_row, a_k, b_k, b_column, batch_inner: batch.inner };
   const steps = { a_outer: batch.a[0], a_inner: batch.a[1], b_outer: batch.b[0], b_inner: batch.b[1] };
-  const operands = matmulOperands(a_k === 1 ? "k" : "row", b_column === 1 ? "column" : "k");
+  const left = lie(a, a_k === 1 ? { along: "k", n: k, other: a_row } : { along: "row", n: m, other: a_k, step: a_row }, batch.a);
+  const right = lie(b, b_column === 1 ? { along: "column", n, other: b_k } : { along: "k", n: k, other: b_column, step: b_k }, batch.b);
+  const operands = matmulOperands(left, right);
   emitProduct(out, step, operands, [a, b], { batch: size(shape.slice(0, -2)), m, n, k }, { ...params, ...steps });
 };
 

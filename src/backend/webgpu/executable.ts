@@ -11,6 +11,7 @@ import { encoders } from "./encoders.ts";
 import type { Pipelines } from "./pipelines.ts";
 import { Stopwatch } from "./stopwatch.ts";
 import { mapped, type Storage } from "./storage.ts";
+import type { ChooseTile } from "./tiles.ts";
 
 /** Runs something when its turn has come. */
 export type InTurn = <T>(work: () => Promise<T>) => Promise<T>;
@@ -34,6 +35,7 @@ export class GpuExecutable implements Executable {
   readonly #storage: Storage;
   readonly #pipelines: Pipelines;
   readonly #inTurn: InTurn;
+  readonly #tileOf: ChooseTile;
   readonly #parameters: readonly Parameter[];
   readonly #assigned: readonly Parameter[];
   readonly #compiled: Promise<GPUComputePipeline[]>;
@@ -47,12 +49,13 @@ export class GpuExecutable implements Executable {
   #bound: Bound | undefined;
   #disposed = false;
 
-  constructor(program: Program, device: GPUDevice, storage: Storage, pipelines: Pipelines, inTurn: InTurn) {
+  constructor(program: Program, device: GPUDevice, storage: Storage, pipelines: Pipelines, inTurn: InTurn, tileOf: ChooseTile) {
     this.#program = program;
     this.#device = device;
     this.#storage = storage;
     this.#pipelines = pipelines;
     this.#inTurn = inTurn;
+    this.#tileOf = tileOf;
     this.steps = program.steps.length;
     this.#parameters = program.buffers.flatMap(({ parameter }) => parameter ?? []);
     this.#assigned = [...new Set(program.steps.flatMap(writes).flatMap(({ buffer }) => buffer.parameter ?? []))];
@@ -114,7 +117,7 @@ export class GpuExecutable implements Executable {
   }
 
   #emit(): Emitter {
-    const emitter = new Emitter((buffer) => this.#place(buffer), this.#program.arena, this.#storage.alignment / 4);
+    const emitter = new Emitter((buffer) => this.#place(buffer), this.#program.arena, this.#storage.alignment / 4, this.#tileOf);
     for (const step of this.#program.steps) {
       const encode = encoders[step.op];
       if (!encode) throw new TypeError(`Cannot run "${step.op}" on the gpu backend: it has no kernel there`);
