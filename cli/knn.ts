@@ -33,6 +33,8 @@ export default command({
     print(
       `kNN top-1 ${top1.toFixed(2)} %, top-5 ${top5.toFixed(2)} %  (raw pixels ${pixels.top1.toFixed(2)} %, ${pixels.top5.toFixed(2)} %)`,
     );
-    print(`k ${k}, tau ${tau}${standardize ? ", standardised" : ""}, ${classes} classes, ${amount(testImages)} images judged by ${amount(trainImages)}`);
+    print(
+      `k ${k}, tau ${tau}${standardize ? ", standardised" : ""}, ${classes} classes, ${amount(testImages)} images judged by ${amount(trainImages)}`,
+    );
   },
 });
