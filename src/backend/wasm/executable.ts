@@ -126,16 +126,19 @@ export class WasmExecutable implements Executable {
   }
 
   run(inputs: readonly Float32Array[]): Promise<Float32Array[]> {
-    return this.#turn(inputs, async (walk, stream, arena) => {
-      await walk(stream);
-      return this.#outputs(arena);
-    });
+    return this.#turn(inputs, (walk, stream, arena) => this.#outputs(arena, () => walk(stream)));
   }
 
-  #outputs(arena: number): Float32Array[] {
-    return this.#program.outputs.map(
-      ({ buffer, offset, shape }) => new Float32Array(this.#memory.floats(this.#address(buffer, arena) + 4 * offset, size(shape))),
-    );
+  /** Makes the threads work and copies the outputs. New memory costs more than the copy: it is touched while they are at it. */
+  async #outputs(arena: number, work: () => Promise<void>): Promise<Float32Array[]> {
+    const copies = this.#program.outputs.map(({ shape }) => new Float32Array(size(shape)));
+    const done = work();
+    for (const copy of copies) copy.fill(0);
+    await done;
+    for (const [i, { buffer, offset }] of this.#program.outputs.entries()) {
+      copies[i].set(this.#memory.floats(this.#address(buffer, arena) + 4 * offset, copies[i].length));
+    }
+    return copies;
   }
 
   /** Runs once and tells how long each step took. */
@@ -151,10 +154,10 @@ export class WasmExecutable implements Executable {
       try {
         const { words } = this.#encode(stream, arena, marks);
         this.#memory.words(stream, words.length).set(words);
-        await walk(stream);
+        const outputs = await this.#outputs(arena, () => walk(stream));
         const times = new Float64Array(this.#memory.words(marks, 2).buffer, marks, steps.length + 1);
         return {
-          outputs: this.#outputs(arena),
+          outputs,
           times: steps.map((step, i) => ({ step, beginMs: times[i] - times[0], timeMs: times[i + 1] - times[i] })),
         };
       } finally {
