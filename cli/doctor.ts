@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import os from "node:os";
 import type { AdapterDescription } from "../src/backend/webgpu/device.ts";
+import type { TileTable } from "../src/backend/webgpu/tiles.ts";
 import { command } from "./command.ts";
 import { bytes } from "./progress.ts";
 import { version } from "./version.ts";
@@ -99,7 +100,8 @@ async function kernels(): Promise<Kernels> {
 }
 
 interface Gpu {
-  adapters: AdapterDescription[];
+  /** With the tiles that have been measured on each, by class of products. */
+  adapters: (AdapterDescription & { tiles: TileTable })[];
   /** Why there is none. */
   reason?: string;
 }
@@ -107,17 +109,23 @@ interface Gpu {
 /** Asks WebGPU for its adapters. Downloads nothing. */
 async function gpu(): Promise<Gpu> {
   const { listAdapters } = await import("../src/backend/webgpu/device.ts");
+  const { knownTiles } = await import("../src/backend/gpu-tiles.ts");
   try {
-    return { adapters: await listAdapters() };
+    const adapters = await listAdapters();
+    return { adapters: await Promise.all(adapters.map(async (adapter) => ({ ...adapter, tiles: await knownTiles(adapter) }))) };
   } catch (error) {
     return { adapters: [], reason: (error as Error).message.replace("Cannot compute on a GPU: ", "") };
   }
 }
 
 /** What kernels can use of an adapter, and its limits. */
-function showAdapter({ name, software, features, limits }: AdapterDescription): string {
+function showAdapter({ name, software, features, limits, tiles }: Gpu["adapters"][number]): string {
   const used = features.filter((feature) => /f16|subgroup|timestamp/.test(feature));
   const sizes = `${bytes(limits.maxBufferSize)} a buffer, ${bytes(limits.maxStorageBufferBindingSize)} a binding`;
   const workgroup = `${limits.maxComputeInvocationsPerWorkgroup} threads and ${bytes(limits.maxComputeWorkgroupStorageSize)} a workgroup`;
-  return `${name}${software ? " (software: for tests, --backend gpu only)" : ""}, ${sizes}, ${workgroup}; ${used.join(" ") || "no extras"}`;
+  const measured = Object.keys(tiles).length;
+  const tuned = software
+    ? ""
+    : `; ${measured ? `tiles of ${measured} kinds of products measured` : "tiles of products are measured at the first use"}`;
+  return `${name}${software ? " (software: for tests, --backend gpu only)" : ""}, ${sizes}, ${workgroup}; ${used.join(" ") || "no extras"}${tuned}`;
 }

@@ -11,16 +11,18 @@ export const machineFlags = {
     help: "What computes: auto, wasm or gpu",
   },
   gpu: { group: "Machine", type: "string", value: "name", otherwise: "the first", help: "Which GPU: a part of its name" },
+  "no-tune": { group: "Machine", type: "boolean", help: "Do not measure which tiles a new GPU multiplies fastest in" },
 } as const satisfies Flags;
 
 /** What the flags mean to the library. A GPU that is named is wanted. */
-export function machine({ threads, backend, gpu }: FlagValues<typeof machineFlags>): {
+export function machine({ threads, backend, gpu, "no-tune": untuned }: FlagValues<typeof machineFlags>): {
   threads?: number;
   backend: "auto" | "wasm" | "gpu";
   gpu?: string;
+  tune?: false;
 } {
   if (gpu !== undefined && backend === "wasm") {
     throw Object.assign(new Error(`Cannot compute on the GPU "${gpu}" with --backend wasm`), { tip: "leave one of them out" });
   }
-  return { threads, backend: gpu === undefined ? (backend as "auto" | "wasm" | "gpu") : "gpu", gpu };
+  return { threads, backend: gpu === undefined ? (backend as "auto" | "wasm" | "gpu") : "gpu", gpu, ...(untuned && { tune: false }) };
 }

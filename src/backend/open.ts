@@ -1,10 +1,11 @@
 // Picks a backend by name.
 import { existsSync } from "node:fs";
 import type { Backend } from "./backend.ts";
+import { tilesFor } from "./gpu-tiles.ts";
 import { ReferenceBackend } from "./reference.ts";
 import type { Build } from "./wasm/kernels.ts";
 import { WasmBackend } from "./wasm.ts";
-import { NoGpuError } from "./webgpu/device.ts";
+import { type DeviceOptions, NoGpuError, openDevice } from "./webgpu/device.ts";
 import { GpuBackend } from "./webgpu.ts";
 
 /**
@@ -20,6 +21,11 @@ export interface Machine {
   readonly gpu?: string;
   /** Threads of the wasm backend; default: as many as the process has cores. */
   readonly threads?: number;
+  /**
+   * Whether to measure, at the first use of a GPU, which tiles its products are fastest in; results do not depend on it. Default: on GPUs that are
+   * no software. False: a fixed table.
+   */
+  readonly tune?: boolean;
 }
 
 export interface BackendOptions extends Machine {
@@ -35,16 +41,16 @@ export function titleOf(backend: Backend): string {
 }
 
 /** Opens a backend. `close()` it to end its threads. Throws a NoGpuError, which says why, where a GPU is asked for and there is none. */
-export async function openBackend({ backend = "auto", gpu, threads, build }: BackendOptions = {}): Promise<Backend> {
+export async function openBackend({ backend = "auto", gpu, threads, build, tune }: BackendOptions = {}): Promise<Backend> {
   switch (backend) {
     case "reference":
       return new ReferenceBackend();
     case "wasm":
       return WasmBackend.open({ threads, build });
     case "gpu":
-      return GpuBackend.open({ name: gpu, software: true });
+      return openGpu({ name: gpu, software: true }, tune);
     case "auto":
-      return (await realGpu(gpu)) ?? WasmBackend.open({ threads, build });
+      return (await realGpu(gpu, tune)) ?? WasmBackend.open({ threads, build });
     default:
       throw new TypeError(`Cannot open a backend called "${backend}": expected "auto", "wasm", "gpu" or "reference"`);
   }
@@ -56,10 +62,19 @@ function mayHaveGpu(): boolean {
   return ["/dev/dri", "/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd", "/dev/mali0"].some((path) => existsSync(path));
 }
 
+async function openGpu(options: DeviceOptions, tune?: boolean): Promise<Backend> {
+  const open = await openDevice(options);
+  const tiles = await tilesFor(open, tune).catch(async (error: Error) => {
+    await open.close();
+    throw new Error(`Cannot measure the tiles of products on ${open.adapter.name} (${error.message}); --no-tune takes the usual ones`);
+  });
+  return new GpuBackend(open, tiles);
+}
+
 /** A GPU that is no simulation, if there is one. */
-async function realGpu(name?: string): Promise<Backend | undefined> {
+async function realGpu(name?: string, tune?: boolean): Promise<Backend | undefined> {
   if (!mayHaveGpu()) return undefined;
-  return GpuBackend.open({ name }).catch((error) => {
+  return openGpu({ name }, tune).catch((error) => {
     if (error instanceof NoGpuError) return undefined;
     throw error;
   });

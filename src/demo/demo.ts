@@ -53,13 +53,13 @@ const ROWS = 16;
 
 /** Trains on one set of drawings, searches the other, and writes the report into `folder`. */
 export async function demo(
-  { folder, minutes = 2.6, epochs, seed, threads, gpu, backend: name, ...watch }: DemoOptions,
+  { folder, minutes = 2.6, epochs, seed, threads, gpu, tune, backend: name, ...watch }: DemoOptions,
   drawings: ImageSource = emojiOf("google"),
   originals: ImageSource = emojiOf("twitter"),
 ): Promise<DemoResult> {
   const images = join(folder, "pictures");
   const length = epochs === undefined ? { minutes } : { epochs };
-  const settings = { threads, gpu, backend: name, knnEvery: -1, report: false };
+  const settings = { threads, gpu, tune, backend: name, knnEvery: -1, report: false };
   const run = join(folder, "run");
   const begin = () => {
     unpack(drawings, images);
@@ -69,7 +69,7 @@ export async function demo(
   if (result.stopped) return { run: result };
   const queries = edited(originals, SIDE, EDITS);
   const same = firstOfSame(originals);
-  const backend = await openBackend({ backend: name, gpu, threads });
+  const backend = await openBackend({ backend: name, gpu, threads, tune });
   try {
     const looks = [originals, ...Array.from({ length: COPIES }, (_, i) => edited(originals, SIDE, EDITS + 1 + i))];
     const find = async (features: (source: ImageSource) => Promise<Features>): Promise<Searches> => {

@@ -64,7 +64,7 @@ const viewingSize = (trained: number): number => (trained < 96 ? 2 * trained : M
  * @param out A folder; each picture gets a folder of its own name in it.
  */
 export async function attend(path: string, images: string, out: string, request: AttendRequest = {}): Promise<Attended> {
-  const { threads, gpu, backend: name, backbone, size, threshold, onProgress, signal } = request;
+  const { threads, gpu, tune, backend: name, backbone, size, threshold, onProgress, signal } = request;
   if (threshold !== undefined) massMask(Float32Array.of(1), threshold); // refuses a share that cannot be meant
   const source = await openImages(images);
   const encoder = await openEncoder(path, { backbone });
@@ -74,7 +74,7 @@ export async function attend(path: string, images: string, out: string, request:
     mean: encoder.view.mean,
     std: encoder.view.std,
   };
-  const backend = await openBackend({ backend: name, gpu, threads });
+  const backend = await openBackend({ backend: name, gpu, threads, tune });
   const augmenter = new Augmenter();
   const done: AttendedImage[] = [];
   const skipped: string[] = [];

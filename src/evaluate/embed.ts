@@ -83,14 +83,14 @@ export const embeddingFormats: readonly string[] = Object.keys(writers);
  *     await embed("runs/cats", "photos/", "photos.npy")
  */
 export async function embed(path: string, images: string, out: string, request: EmbedRequest = {}): Promise<Embedded> {
-  const { threads, gpu, backend: name, backbone, size, ...extractOptions } = request;
+  const { threads, gpu, tune, backend: name, backbone, size, ...extractOptions } = request;
   const ending = extname(out).toLowerCase();
   if (!Object.hasOwn(writers, ending)) {
     throw new RangeError(`Cannot write features to "${out}": expected a name that ends in ${embeddingFormats.join(", ")}`);
   }
   const source = await openImages(images);
   const encoder = await openEncoder(path, { backbone, size });
-  const backend = await openBackend({ backend: name, gpu, threads });
+  const backend = await openBackend({ backend: name, gpu, threads, tune });
   try {
     const extracted = await extract(source, encoder.view, embedder(encoder.backbone, backend), extractOptions);
     if (extracted.indices.length === 0) throw new Error(`Cannot embed "${images}": none of its pictures can be read`);

@@ -121,10 +121,10 @@ export interface KnnRequest extends EncoderOptions, ExtractOptions, Machine {
  *     const { top1, pixels } = await knn("runs/cats", "photos/train", "photos/test")
  */
 export async function knn(path: string, train: string, test?: string, request: KnnRequest = {}): Promise<KnnScore> {
-  const { k = 20, tau = 0.07, standardize, threads, gpu, backend: name, backbone, size, ...extractOptions } = request;
+  const { k = 20, tau = 0.07, standardize, threads, gpu, tune, backend: name, backbone, size, ...extractOptions } = request;
   const images = { train: await openImages(train), test: test === undefined ? undefined : await openImages(test) };
   const encoder = await openEncoder(path, { backbone, size });
-  const backend = await openBackend({ backend: name, gpu, threads });
+  const backend = await openBackend({ backend: name, gpu, threads, tune });
   try {
     const protocol = new KnnProtocol(images, { k, tau, standardize }, backend, extractOptions);
     const score = await protocol.encoder(encoder);

@@ -49,6 +49,8 @@ export interface RunSettings {
   readonly backend: BackendName;
   /** Part of the name of the GPU that is wanted. */
   readonly gpu?: string;
+  /** Whether to measure the tiles of a GPU's products at its first use; default: on GPUs that are no software. */
+  readonly tune?: boolean;
   /** Build of the wasm kernels: the faster one by default. Builds round differently, so a run keeps the one that it began with. */
   readonly build?: "plain" | "relaxed";
   /** Compute the blocks of the network again in the backward pass instead of keeping their values: less memory, more time, the same bits. */

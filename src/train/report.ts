@@ -107,7 +107,7 @@ async function learnedSections(folder: RunFolder, options: ReportOptions): Promi
     return missing(`The images cannot be shown: ${(error as Error).message}`);
   }
   const encoder = await openEncoder(path.path);
-  const backend = await openBackend({ backend: options.backend, gpu: options.gpu, threads: options.threads });
+  const backend = await openBackend(options);
   try {
     return await lookInside(encoder, evenly(source, SHOWN.pictures), backend);
   } finally {

@@ -131,21 +131,21 @@ async function restoreNewest(
 /** Writes the report of a complete run. One that cannot be written costs a warning, not the run. */
 async function withReport(
   result: RunResult,
-  { report: wanted, threads, gpu, backend }: RunSettings,
+  { report: wanted, threads, gpu, tune, backend }: RunSettings,
   source: ImageSource,
   watch: Watch,
 ): Promise<RunResult> {
   if (result.stopped || !wanted) return result;
   try {
-    return { ...result, report: await report(result.run, { threads, gpu, backend, source }) };
+    return { ...result, report: await report(result.run, { threads, gpu, tune, backend, source }) };
   } catch (error) {
     watch.onEvent?.({ type: "warning", message: `Cannot write the report: ${(error as Error).message}` });
     return result;
   }
 }
 
-async function withBackend<T>({ backend: name, gpu, threads, build }: RunSettings, f: (backend: Backend) => Promise<T>): Promise<T> {
-  const backend = await openBackend({ backend: name, gpu, threads, build });
+async function withBackend<T>({ backend: name, gpu, threads, build, tune }: RunSettings, f: (backend: Backend) => Promise<T>): Promise<T> {
+  const backend = await openBackend({ backend: name, gpu, threads, build, tune });
   try {
     return await f(backend);
   } finally {

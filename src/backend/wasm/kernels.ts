@@ -7,8 +7,9 @@
 // kernels proves right under it.
 //
 // Both findings hold for a processor, an engine and these kernels, and are kept (memo.ts): later starts neither race nor prove.
+
+import { type Findings, machineKey, recall, remember } from "../memo.ts";
 import { nodeMajor, readKernels, setEngineFlags } from "../workers.ts";
-import { type Findings, machineKey, recall, remember } from "./memo.ts";
 import { disproved } from "./proof.ts";
 import { type Prepared, Solo } from "./solo.ts";
 

@@ -16,6 +16,8 @@ export interface DeviceOptions {
 /** What people want to know of an adapter. */
 export interface AdapterDescription {
   readonly name: string;
+  /** All that tells it and its driver from others. */
+  readonly identity: string;
   /** Computes on the CPU. */
   readonly software: boolean;
   readonly features: readonly string[];
@@ -86,7 +88,8 @@ function describe(adapter: GPUAdapter): AdapterDescription {
     const value = adapter.limits[key as keyof GPUSupportedLimits];
     if (typeof value === "number") limits[key] = value;
   }
-  return { name, software, features: [...adapter.features].sort(), limits };
+  const identity = [vendor, architecture, device, description].join("/");
+  return { name, identity, software, features: [...adapter.features].sort(), limits };
 }
 
 /** Asks for an adapter. Throws a NoGpuError that says why there is none. */

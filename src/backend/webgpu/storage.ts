@@ -171,6 +171,13 @@ export class Storage {
     this.#arena = arena;
     return arena;
   }
+
+  /** Frees the arena; who needs it later gets another. */
+  free(): void {
+    this.#arena?.destroy();
+    this.#arena = undefined;
+    this.#device.queue.submit([]); // Dawn gives memory back with the next submission
+  }
 }
 
 /** Copies of ranges of buffers, through one buffer that the host can read. */

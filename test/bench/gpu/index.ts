@@ -1,4 +1,4 @@
-// npm run bench:gpu -- [--gpu NAME] [--software] [--only TEXT] [--batch N] [--side N] [--rounds N] [--seconds N] [--steps N] [--card NAME] [--out FOLDER]
+// npm run bench:gpu -- [--gpu NAME] [--software] [--no-tune] [--only TEXT] [--batch N] [--side N] [--rounds N] [--seconds N] [--steps N] [--card NAME] [--out FOLDER]
 //
 // Measures a GPU: products, convolutions, a transformer block and a training step of DINO with ViT-S/16, against PyTorch on the same card in
 // turn if a Python has it. Measures what a step costs the host, and counts what it computes and moves and the least time that this takes a
@@ -7,6 +7,8 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { arch, cpus, platform } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { tilesFor } from "../../../src/backend/gpu-tiles.ts";
+import { openDevice } from "../../../src/backend/webgpu/device.ts";
 import { GpuBackend } from "../../../src/backend/webgpu.ts";
 import { flops } from "../jobs.ts";
 import { type Contender, inTurn, type Spread, spreadOf, timesOf } from "../measure.ts";
@@ -20,6 +22,7 @@ const { values: flags } = parseArgs({
   options: {
     gpu: { type: "string" },
     software: { type: "boolean", default: false },
+    "no-tune": { type: "boolean", default: false },
     only: { type: "string", default: "" },
     batch: { type: "string", default: "64" },
     side: { type: "string", default: "4096" },
@@ -118,7 +121,10 @@ async function training(backend: GpuBackend): Promise<Row[]> {
 async function onGpu(): Promise<{ adapter?: string; rows: Row[] }> {
   let backend: GpuBackend;
   try {
-    backend = await GpuBackend.open({ name: flags.gpu, software: flags.software });
+    const open = await openDevice({ name: flags.gpu, software: flags.software });
+    const tiles = await tilesFor(open, flags["no-tune"] ? false : undefined);
+    backend = new GpuBackend(open, tiles);
+    for (const [products, tile] of Object.entries(tiles)) say(`Tile for ${products}: ${tile}`);
   } catch (error) {
     say(`\nNothing is measured on a GPU: ${reason(error)}`);
     return { rows: [] };

@@ -1,10 +1,11 @@
 // What was found out about the kernels on this machine, kept from one start to the next in the user's cache folder. It holds for
-// one processor, engine and build of the kernels; whatever cannot be read or written is as if nothing had been kept.
+// one processor, engine and build of the kernels, or for one GPU, driver and Dawn; whatever cannot be read or written is as if nothing
+// had been kept.
 import { createHash, randomUUID } from "node:crypto";
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { cpus, homedir } from "node:os";
 import { dirname, join } from "node:path";
-import type { Build } from "./kernels.ts";
+import type { Build } from "./wasm/kernels.ts";
 
 /** What is known of a machine. */
 export interface Findings {
@@ -12,9 +13,11 @@ export interface Findings {
   readonly speeds?: readonly [number, number];
   /** For each build that was proved in the engine's 256-bit mode the op that is wrong there, or "" if all are right. */
   readonly proofs?: Readonly<Partial<Record<Build, string>>>;
+  /** Of a GPU: names of the fastest tiles, by class of products. */
+  readonly tiles?: Readonly<Record<string, string>>;
 }
 
-/** Findings of this many machines, engines and builds are kept: the newest. */
+/** Findings of this many machines, engines, builds and GPUs are kept: the newest. */
 const KEPT = 32;
 
 /** Where they are kept. */
@@ -37,6 +40,10 @@ export function machineKey(modules: readonly Uint8Array[]): string {
   return hash.digest("hex").slice(0, 32);
 }
 
+/** Names a GPU with its driver, and what computes on it. */
+export const gpuKey = (parts: readonly string[]): string =>
+  `gpu ${createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 32)}`;
+
 type Memo = Record<string, Findings>;
 
 async function read(): Promise<Memo> {
@@ -50,10 +57,11 @@ async function read(): Promise<Memo> {
 
 /** What is known under a key; nothing if what is there is not of the right form. */
 export async function recall(key: string): Promise<Findings> {
-  const { speeds, proofs } = (await read())[key] ?? {};
+  const { speeds, proofs, tiles } = (await read())[key] ?? {};
   const sound = Array.isArray(speeds) && speeds.length === 2 && speeds.every((speed) => Number.isFinite(speed) && speed > 0);
   const known = Object.entries(proofs ?? {}).filter(([build, wrong]) => /^(plain|relaxed)$/.test(build) && typeof wrong === "string");
-  return { ...(sound && { speeds }), proofs: Object.fromEntries(known) };
+  const named = tiles && typeof tiles === "object" && Object.values(tiles).every((name) => typeof name === "string");
+  return { ...(sound && { speeds }), proofs: Object.fromEntries(known), ...(named && { tiles }) };
 }
 
 /** Keeps findings, as far as that is possible. */
