@@ -13,6 +13,8 @@ export interface Kernel {
   readonly params: readonly string[];
   /** Whether several calls can be one dispatch: barriers, if any, must not depend on `p`. */
   readonly batches?: true;
+  /** Extensions of WGSL that the code needs; buffers of halves bring "f16" along. */
+  readonly enables?: readonly string[];
   /** Threads of a workgroup. */
   readonly lanes: number;
   /** Declares `fn run(group: u32, lane: u32)`, which LANES threads call for each group; group is the same in all of them. */
@@ -34,21 +36,22 @@ function vectorBuffers({ reads, fours = [] }: Kernel, bindings: readonly number[
   return new Set(fours.map((name) => bindings[reads.indexOf(name)]).filter((b) => !written.has(b)));
 }
 
-/** What operands and code need of the rest: buffers, functions of operands, the kernel's own declarations. */
-function body(kernel: Kernel, bindings: readonly number[]): string {
+/** What operands and code need of the rest: buffers, functions of operands, the kernel's own declarations. Code sees float32 everywhere. */
+function body(kernel: Kernel, { bindings, types }: Bindings): string {
   const { reads, writes, fours = [], lanes, code } = kernel;
-  const buffers = [...new Set(bindings)].sort((a, b) => a - b);
   const vectors = vectorBuffers(kernel, bindings);
-  const element = (b: number, at: string) => (vectors.has(b) ? `buffer${b}[(${at}) / 4u][(${at}) % 4u]` : `buffer${b}[${at}]`);
+  const stored = (b: number) => (vectors.has(b) ? `vec4<${types[b]}>` : types[b]);
+  const place = (b: number, at: string) => (vectors.has(b) ? `buffer${b}[(${at}) / 4u][(${at}) % 4u]` : `buffer${b}[${at}]`);
+  const element = (b: number, at: string) => (types[b] === "f16" ? `f32(${place(b, at)})` : place(b, at));
   const four = (b: number, at: string) =>
-    vectors.has(b) ? `buffer${b}[(${at}) / 4u]` : `vec4f(${[0, 1, 2, 3].map((j) => `buffer${b}[${at} + ${j}u]`).join(", ")})`;
+    vectors.has(b) ? `vec4f(buffer${b}[(${at}) / 4u])` : `vec4f(${[0, 1, 2, 3].map((j) => element(b, `${at} + ${j}u`)).join(", ")})`;
   return [
-    ...buffers.map((b) => `@group(0) @binding(${b + 1}) var<storage, read_write> buffer${b}: array<${vectors.has(b) ? "vec4f" : "f32"}>;`),
+    ...types.map((_, b) => `@group(0) @binding(${b + 1}) var<storage, read_write> buffer${b}: array<${stored(b)}>;`),
     ...[...reads, ...writes].map((name, i) => `fn ${name}(i: u32) -> f32 { return ${element(bindings[i], `p.${name}_at + i`)}; }`),
     ...fours.map((name) => `fn ${name}4(i: u32) -> vec4f { return ${four(bindings[reads.indexOf(name)], `p.${name}_at + i`)}; }`),
     ...writes.map((name, i) => {
       const b = bindings[reads.length + i];
-      return `fn set_${name}(i: u32, value: f32) { buffer${b}[p.${name}_at + i] = value; }`;
+      return `fn set_${name}(i: u32, value: f32) { buffer${b}[p.${name}_at + i] = ${types[b] === "f16" ? "f16(value)" : "value"}; }`;
     }),
     `const LANES = ${lanes}u;`,
     code,
@@ -58,17 +61,31 @@ function body(kernel: Kernel, bindings: readonly number[]): string {
   ].join("\n");
 }
 
+/** The storage buffers of a shader. */
+export interface Bindings {
+  /** For each operand, reads first, the number of the buffer that it lies in, from 0. */
+  readonly bindings: readonly number[];
+  /** How numbers are stored in each buffer. */
+  readonly types: readonly ("f32" | "f16")[];
+}
+
+function enables({ enables: own = [] }: Kernel, { types }: Bindings): string {
+  return [...new Set([...(types.includes("f16") ? ["f16"] : []), ...own])].map((name) => `enable ${name};\n`).join("");
+}
+
+/** A parameter of kernels that may run for some of their groups only: the number of the first of them. */
+export const FIRST_GROUP = "first_group: u32";
+
+const callOf = ({ params }: Kernel, group: string) => `run(${group}${params.includes(FIRST_GROUP) ? " + p.first_group" : ""}, lane);`;
+
 const members = (kernel: Kernel) => fields(kernel).map(({ name, type }) => `${name}: ${type}`);
 
-/**
- * The whole shader. `bindings`: for each operand, reads first, the number of its storage buffer, from 0. Binding 0 is `p`, storage
- * buffer b is binding b + 1. Groups beyond 65,535 go on in a second row of the grid.
- */
-export function shader(kernel: Kernel, bindings: readonly number[]): string {
-  return `struct Params { ${members(kernel).join(", ")} }
+/** The whole shader. Binding 0 is `p`, storage buffer b is binding b + 1. Groups beyond 65,535 go on in a second row of the grid. */
+export function shader(kernel: Kernel, bindings: Bindings): string {
+  return `${enables(kernel, bindings)}struct Params { ${members(kernel).join(", ")} }
 @group(0) @binding(0) var<uniform> p: Params;
 ${body(kernel, bindings)}
-  if (group < p.groups) { run(group, lane); }
+  if (group < p.groups) { ${callOf(kernel, "group")} }
 }
 `;
 }
@@ -77,10 +94,10 @@ ${body(kernel, bindings)}
  * The shader of \`calls\` calls of one kernel in one dispatch. Binding 0 holds the number of all groups, padded to 16 bytes, and for
  * each call its \`p\`, padded likewise, with the number of its first group in place of the number of its groups.
  */
-export function batchShader(kernel: Kernel, bindings: readonly number[], calls: number): string {
+export function batchShader(kernel: Kernel, bindings: Bindings, calls: number): string {
   const own = members(kernel);
   const padding = Array.from({ length: (4 - (own.length % 4)) % 4 }, (_, i) => `padding${i}: u32`); // said aloud: naga takes no @align of a struct
-  return `struct Params { ${[...own, ...padding].join(", ")} }
+  return `${enables(kernel, bindings)}struct Params { ${[...own, ...padding].join(", ")} }
 struct Batch { groups: u32, @align(16) calls: array<Params, ${calls}> }
 @group(0) @binding(0) var<uniform> batch: Batch;
 var<private> p: Params;
@@ -92,7 +109,7 @@ ${body(kernel, bindings)}
     if (batch.calls[middle].groups <= group) { call = middle; } else { end = middle; }
   }
   p = batch.calls[call];
-  run(group - p.groups, lane);
+  ${callOf(kernel, "group - p.groups")}
 }
 `;
 }

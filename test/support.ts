@@ -4,7 +4,7 @@ import { ReferenceBackend, type ReferenceExecutable } from "../src/backend/refer
 import { grad } from "../src/tape/grad.ts";
 import { type Shape, size } from "../src/tape/shape.ts";
 import { Parameter, type Tensor } from "../src/tape/tensor.ts";
-import { compile, type Host } from "../src/tape/trace.ts";
+import { compile, type Host, type Lowered } from "../src/tape/trace.ts";
 import { fill, type Role } from "./fill.ts";
 
 export type Run = (...inputs: Tensor[]) => Tensor | Tensor[];
@@ -39,14 +39,18 @@ function loss(y: Tensor[], weights: Tensor[]): Tensor {
 }
 
 /** Outputs of an operation, and the gradients of a weighted sum of them, on a backend. */
-export async function outputsAndGradients(run: Run, inputs: Made[], backend: Backend): Promise<Host[]> {
+export async function outputsAndGradients(run: Run, inputs: Made[], backend: Backend, how?: Lowered): Promise<Host[]> {
   const parameters = inputs.map(({ shape, data }) => new Parameter(shape, data.slice()));
   const moving = parameters.filter((_, i) => !inputs[i].fixed);
-  const step = compile(() => {
-    const y = list(run(...parameters));
-    const weights = y.map((t, i) => new Parameter(t.shape, fill(`weight/${i}`, t.shape, "input").data));
-    return [...y, ...(moving.length ? grad(loss(y, weights), moving).filter((g) => g !== undefined) : [])];
-  }, backend);
+  const step = compile(
+    () => {
+      const y = list(run(...parameters));
+      const weights = y.map((t, i) => new Parameter(t.shape, fill(`weight/${i}`, t.shape, "input").data));
+      return [...y, ...(moving.length ? grad(loss(y, weights), moving).filter((g) => g !== undefined) : [])];
+    },
+    backend,
+    how,
+  );
   return step();
 }
 
@@ -56,8 +60,8 @@ function weighted(y: Float64Array, which: number): number {
   return y.reduce((sum, v, i) => sum + v * w[i], 0);
 }
 
-export async function outputsOf(run: Run, inputs: Made[], backend: Backend): Promise<Host[]> {
-  const step = compile((...x: Tensor[]) => list(run(...x)), backend);
+export async function outputsOf(run: Run, inputs: Made[], backend: Backend, how?: Lowered): Promise<Host[]> {
+  const step = compile((...x: Tensor[]) => list(run(...x)), backend, how);
   return step(...inputs);
 }
 

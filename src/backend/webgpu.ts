@@ -16,6 +16,7 @@ const APART = 1024;
 /** Runs programs on a GPU; one at a time, in the order in which they are asked for. */
 export class GpuBackend implements Backend {
   readonly name = "gpu";
+  readonly halves: boolean;
   readonly adapter: AdapterDescription;
   /** Remarks on what could not be had as asked. */
   readonly notes: readonly string[];
@@ -31,6 +32,7 @@ export class GpuBackend implements Backend {
   constructor(open: OpenDevice, tiles: TileTable = {}) {
     this.#open = open;
     this.adapter = open.adapter;
+    this.halves = open.device.features.has("shader-f16");
     this.notes = open.notes;
     this.#storage = new Storage(open.device);
     this.#pipelines = new Pipelines(open.device);
@@ -55,7 +57,7 @@ export class GpuBackend implements Backend {
   }
 
   load(trace: Trace): GpuExecutable {
-    return this.loadProgram(lower(trace, { align: this.#storage.alignment / 4, apart: APART }));
+    return this.loadProgram(lower(trace, { align: this.#storage.alignment / 4, apart: APART, halvesFirst: true }));
   }
 
   /** Takes a program that has been lowered already, for this backend's alignment. */

@@ -1,7 +1,7 @@
 // Calls become dispatches: what each binds, the numbers that it takes, and calls of one kernel that do not wait for each other in one.
 import { batchShader, fields, type Kernel, shader } from "../../../gpu/kernel.ts";
 import type { Step } from "../../tape/program.ts";
-import type { Call, Window } from "./emitter.ts";
+import { bytesOf, type Call, typeOf, type Window } from "./emitter.ts";
 
 export interface Dispatch {
   /** The steps that it belongs to: several for a batch. */
@@ -103,7 +103,14 @@ function several(calls: readonly Call[]): Dispatch {
   params[0] = groups;
   const steps = [...new Set(calls.map(({ step }) => step))];
   const label = `${steps[0].label} and ${calls.length - 1} more`;
-  return { steps, label, shader: batchShader(kernel, bindings, calls.length), windows, params, grid: grid(groups) };
+  return {
+    steps,
+    label,
+    shader: batchShader(kernel, { bindings, types: windows.map(typeOf) }, calls.length),
+    windows,
+    params,
+    grid: grid(groups),
+  };
 }
 
 /** A window for each buffer of a call; where those are too many, the nearest neighbours in one memory become one. */
@@ -124,7 +131,14 @@ function single(call: Call, binds: Binds): Dispatch {
     window.home === home && window.offset <= offset && offset < window.offset + window.size;
   const bindings = operands.map((operand) => windows.findIndex((window) => holds(window, operand)));
   const params = numbers(call, windows, bindings, groups);
-  return { steps: [step], label: step.label, shader: shader(kernel, bindings), windows, params, grid: grid(groups) };
+  return {
+    steps: [step],
+    label: step.label,
+    shader: shader(kernel, { bindings, types: windows.map(typeOf) }),
+    windows,
+    params,
+    grid: grid(groups),
+  };
 }
 
 /** Replaces the two windows of one memory with the smallest gap between them by one. */
@@ -148,7 +162,7 @@ function numbers(call: Call, windows: readonly Window[], bindings: readonly numb
   const { kernel, operands, params } = call;
   const values: Record<string, number> = { ...params, groups };
   for (const [i, name] of [...kernel.reads, ...kernel.writes].entries()) {
-    values[`${name}_at`] = (operands[i].at - windows[bindings[i]].offset) / 4;
+    values[`${name}_at`] = (operands[i].at - windows[bindings[i]].offset) / bytesOf(operands[i]);
   }
   const list = fields(kernel);
   const packed = new DataView(new ArrayBuffer(4 * list.length));

@@ -6,10 +6,16 @@ import type { ChooseTile } from "./tiles.ts";
 
 /** Where a buffer lies: in which of the program's memories, and from which byte on. */
 export interface Place {
-  /** The arena goes by name: it is another buffer when it has grown. */
-  readonly home: "arena" | GPUBuffer;
+  /** The arena goes by name: it is another buffer when it has grown. Its part that holds halves has a name of its own. */
+  readonly home: "arena" | "halves" | GPUBuffer;
   readonly offset: number;
 }
+
+/** How numbers are stored in a memory. */
+export const typeOf = ({ home }: Place): "f32" | "f16" => (home === "halves" ? "f16" : "f32");
+
+/** Bytes of a number there. */
+export const bytesOf = (place: Place): number => (typeOf(place) === "f16" ? 2 : 4);
 
 /** A range of bytes of one memory. */
 export interface Window extends Place {
@@ -80,8 +86,9 @@ export class Emitter {
   dispatch(kernel: Kernel, views: readonly View[], params: Readonly<Record<string, number>>, groups: number): void {
     const operands = views.map(({ buffer, offset }): Operand => {
       const place = this.#place(buffer);
-      const fours = Math.ceil(Math.max(buffer.size, 1) / 4); // kernels may see it as whole vectors of four
-      return { ...place, size: 16 * fours, at: place.offset + 4 * offset };
+      const bytes = bytesOf(place);
+      const size = 16 * Math.ceil((bytes * Math.max(buffer.size, 1)) / 16); // kernels may see it as whole vectors
+      return { ...place, size, at: place.offset + bytes * offset };
     });
     this.calls.push({ step: this.#step as Step, kernel, operands, params, groups });
   }

@@ -6,11 +6,13 @@ import type { Elementwise, Step, View } from "../../tape/program.ts";
 import { size } from "../../tape/shape.ts";
 import { collapse } from "../../tape/view.ts";
 import type { Emitter, Encode } from "./emitter.ts";
+import { hull, type Range, type Reach, rowByRow } from "./windows.ts";
 
 function emit(body: Elementwise, out: Emitter): void {
   const views = [...body.inputs, ...body.outputs.map(({ view }) => view)];
   const groups = Math.ceil(size(body.shape) / (LANES * ITEMS));
-  out.dispatch(elementwise(body), views, { ...elementwiseParams(body), ...constantsOf(body) }, groups);
+  const reaches = views.map((view) => rowByRow(view, LANES * ITEMS));
+  out.dispatch(elementwise(body), views, { ...elementwiseParams(body), ...constantsOf(body) }, groups, reaches);
 }
 
 /** Copies a view into another of its shape. */
@@ -28,14 +30,27 @@ export function emitFill(out: Emitter, value: number, to: View): void {
   emit({ shape, inputs: [], code, outputs: [{ view: views[0], register: 0 }], registers: 1 }, out);
 }
 
+export interface StepEnding {
+  readonly views: readonly View[];
+  readonly params: Readonly<Record<string, number>>;
+  /** What a kernel touches of each of the views if its groups finish elements of these numbers, counted row by row. */
+  reaches(elements: (begin: number, end: number) => Range): Reach[];
+}
+
 /** Operands and numbers that the ending of a step's kernel takes: of its epilogue, or its output 0. */
-export function endingOf({ epilogue, outputs }: Step): { views: View[]; params: Record<string, number> } {
-  if (!epilogue) return { views: [outputs[0]], params: {} };
-  const views = [...epilogue.inputs.slice(1), ...epilogue.outputs.map(({ view }) => view)];
-  return { views, params: { ...epilogueParams(epilogue), ...constantsOf(epilogue) } };
+export function endingOf({ epilogue, outputs }: Step): StepEnding {
+  const views = epilogue ? [...epilogue.inputs.slice(1), ...epilogue.outputs.map(({ view }) => view)] : [outputs[0]];
+  return {
+    views,
+    params: epilogue ? { ...epilogueParams(epilogue), ...constantsOf(epilogue) } : {},
+    reaches: (elements) => views.map((view) => (begin, end) => hull(view, ...elements(begin, end))),
+  };
 }
 
 const chain: Encode = ({ body }, out) => emit(body as Elementwise, out);
 const copy: Encode = ({ inputs: [x], outputs: [y] }, out) => emitCopy(out, x, { ...y, shape: x.shape });
 
-export const elementwiseEncoders: Record<string, Encode> = { elementwise: chain, copy };
+/** Copies between a value and its halves: buffers know how they store numbers. */
+const convert: Encode = ({ inputs: [x], outputs: [y] }, out) => emitCopy(out, x, y);
+
+export const elementwiseEncoders: Record<string, Encode> = { elementwise: chain, copy, toHalf: convert, fromHalf: convert };

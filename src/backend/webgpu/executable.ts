@@ -111,7 +111,7 @@ export class GpuExecutable implements Executable {
   }
 
   #place(buffer: Buffer): Place {
-    if (buffer.kind === "arena") return { home: "arena", offset: 4 * (buffer.offset as number) };
+    if (buffer.kind === "arena") return { home: buffer.dtype === "f16" ? "halves" : "arena", offset: 4 * (buffer.offset as number) };
     if (buffer.parameter) return this.#storage.place(buffer.parameter);
     return { home: this.#own, offset: this.#offsets.get(buffer) as number };
   }
@@ -237,7 +237,13 @@ export class GpuExecutable implements Executable {
     let at = 0;
     for (const [i, { buffer, offset }] of this.#program.outputs.entries()) {
       const place = this.#place(buffer);
-      encoder.copyBufferToBuffer(place.home === "arena" ? arena : place.home, place.offset + 4 * offset, this.#results, at, sizes[i]);
+      encoder.copyBufferToBuffer(
+        typeof place.home === "string" ? arena : place.home,
+        place.offset + 4 * offset,
+        this.#results,
+        at,
+        sizes[i],
+      );
       at += sizes[i];
     }
     this.#device.queue.submit([encoder.finish()]);
@@ -256,7 +262,11 @@ export class GpuExecutable implements Executable {
   }
 }
 
-const bindingOf = ({ home, offset, size }: Window, arena: GPUBuffer) => ({ buffer: home === "arena" ? arena : home, offset, size });
+const bindingOf = ({ home, offset, size }: Window, arena: GPUBuffer) => ({
+  buffer: typeof home === "string" ? arena : home,
+  offset,
+  size,
+});
 
 /** Offsets of the dispatches' parameters, and the end of the last. */
 function slots(dispatches: readonly Dispatch[], alignment: number): number[] {

@@ -7,6 +7,7 @@ import { Pipelines, ShaderError } from "../../../src/backend/webgpu/pipelines.ts
 import { GpuBackend } from "../../../src/backend/webgpu.ts";
 import { rows } from "../../op-rows.ts";
 import { make, outputsAndGradients, outputsOf } from "../../support.ts";
+import { inHalves } from "./halves.ts";
 
 const shaders = suite("shaders");
 let dawn: GpuBackend | undefined;
@@ -26,6 +27,10 @@ for (const { name, run, inputs, gradient } of rows) {
   const evaluate = gradient === false ? outputsOf : outputsAndGradients;
   check(`${name}: every kernel compiles, binds and runs`, async (backend) => {
     await evaluate(run, make(inputs, name), backend);
+  });
+  check(`${name}: every kernel compiles with its operands in halves`, async (backend) => {
+    const made = make(inputs, name);
+    await evaluate(inHalves(run, made), made, backend, { precision: "f16" });
   });
 }
 
