@@ -4,9 +4,10 @@ import { size } from "../../tape/shape.ts";
 import { reducedRuns } from "../axes.ts";
 import type { Emitter, Encode, Range } from "./emitter.ts";
 
-/** Floats that are summed in one go; longer sums are cut into parts of this size, whatever the number of threads. */
+/** Floats of a row that are summed in one go; longer sums are cut into parts of this size, whatever the number of threads. */
 const ROW_PART = 16384;
-const COLUMN_PART = 32768;
+/** The same for columns. Each is one chain of additions, so short parts round less; a part is 16 kB, far above what it costs to take one. */
+const COLUMN_PART = 4096;
 
 /** Rows of a part of a sum over rows of `width` floats: enough to be worth a part, few enough to keep many threads busy. */
 export const partRows = (width: number): number => Math.min(512, Math.max(32, Math.ceil(COLUMN_PART / width)));
