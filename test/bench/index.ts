@@ -1,7 +1,7 @@
 // npm run bench -- [--only TEXT] [--threads 1,2] [--rounds N] [--seconds N] [--photos FOLDER] [--out FOLDER] [--offline]
 //
-// Measures products, convolutions, a transformer block and inference against other runtimes in turn, training steps, what walking a program costs,
-// and the input pipeline, and writes bench.md and bench.json. The other runtimes are fetched into .cache/peers for the occasion; nothing
+// Measures products, convolutions, a transformer block and inference against other runtimes in turn, passes over memory, training steps, what
+// walking a program costs, and the input pipeline, and writes bench.md and bench.json. The other runtimes are fetched into .cache/peers for the occasion; nothing
 // else depends on them.
 import { spawnSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -11,22 +11,32 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { jobs } from "./jobs.ts";
 import type { Spread } from "./measure.ts";
+import { measurePasses, type PassResult, passMegabytes, passNames } from "./passes.ts";
 import { memoryBandwidth, microKernelPeak } from "./peak.ts";
 import { peers } from "./peers/peer.ts";
 import { measureProduct, type ProductResult, productHead, productRow, skippedLines } from "./products.ts";
 import { measureTraining, type TrainingResult, trainingJobs } from "./training.ts";
 
-const trainingHead = `| step | threads | ms | images/s | planned MB | peak MB | PyTorch ms | its peak MB | of PyTorch's speed | of its memory |
-|---|---|---|---|---|---|---|---|---|---|`;
+const trainingHead = `| step | threads | ms | images/s | in products | planned MB | peak MB | PyTorch ms | its peak MB | of PyTorch's speed | of its memory |
+|---|---|---|---|---|---|---|---|---|---|---|`;
 
-function trainingRow({ name, threads, stepMs, imagesPerSecond, plannedBytes, peakBytes, torch }: TrainingResult): string {
+function trainingRow({ name, threads, stepMs, imagesPerSecond, productShare, plannedBytes, peakBytes, torch }: TrainingResult): string {
   const time = ({ median, low, high }: Spread) => `${median.toFixed(0)} (${low.toFixed(0)} to ${high.toFixed(0)})`;
   const megabytes = (bytes: number) => (bytes / 1e6).toFixed(0);
-  const own = `| ${name} | ${threads} | ${time(stepMs)} | ${imagesPerSecond.toFixed(0)} | ${megabytes(plannedBytes)} | ${megabytes(peakBytes)} |`;
+  const share = productShare.toFixed(2);
+  const own = `| ${name} | ${threads} | ${time(stepMs)} | ${imagesPerSecond.toFixed(0)} | ${share} | ${megabytes(plannedBytes)} | ${megabytes(peakBytes)} |`;
   if (!torch) return `${own} | | | |`;
   if ("skipped" in torch) return `${own} skipped: ${torch.skipped} | | | |`;
   const ratios = [torch.stepMs.median / stepMs.median, peakBytes / torch.peakBytes].map((ratio) => ratio.toFixed(2));
   return `${own} ${time(torch.stepMs)} | ${megabytes(torch.peakBytes)} | ${ratios.join(" | ")} |`;
+}
+
+const passHead = `| pass over ${passMegabytes} MB | threads | ms | GB/s | of memory's |
+|---|---|---|---|---|`;
+
+function passRow({ name, threads, timeMs, bytes }: PassResult, bandwidth: number): string {
+  const speed = bytes / timeMs / 1e6;
+  return `| ${name} | ${threads} | ${timeMs.toFixed(0)} | ${speed.toFixed(1)} | ${(speed / bandwidth).toFixed(2)} |`;
 }
 
 /** What a script beside this one prints. */
@@ -59,6 +69,7 @@ async function main(): Promise<void> {
   say(`# Benchmark\n\n${machine}, ${new Date().toISOString().slice(0, 10)}. Medians, quartiles in brackets.\n`);
   const wanted = ({ name }: { name: string }) => name.includes(flags.only);
   const products: ProductResult[] = [];
+  const passes: PassResult[] = [];
   const training: TrainingResult[] = [];
   if (jobs.some(wanted)) {
     const packages = peers.flatMap((peer) => peer.packages).join(", ");
@@ -82,6 +93,16 @@ async function main(): Promise<void> {
     const skipped = skippedLines(products);
     if (skipped.length) say(`\nEmpty cells:\n\n${skipped.join("\n")}`);
   }
+  const wantedPasses = passNames.filter((name) => wanted({ name }));
+  if (wantedPasses.length) {
+    say(`\n## Passes over memory\n\n${passHead}`);
+    for (const count of threads) {
+      const bandwidth = await memoryBandwidth(count);
+      const measured = await measurePasses(count, wantedPasses);
+      for (const pass of measured) say(passRow(pass, bandwidth));
+      passes.push(...measured);
+    }
+  }
   if (trainingJobs.some(wanted)) {
     say("\n## Training steps\n");
     say(trainingHead);
@@ -99,7 +120,7 @@ async function main(): Promise<void> {
   }
   mkdirSync(flags.out, { recursive: true });
   writeFileSync(join(flags.out, "bench.md"), `${lines.join("\n")}\n`);
-  writeFileSync(join(flags.out, "bench.json"), `${JSON.stringify({ version: 1, machine, products, training }, null, 2)}\n`);
+  writeFileSync(join(flags.out, "bench.json"), `${JSON.stringify({ version: 1, machine, products, passes, training }, null, 2)}\n`);
   console.error(`\nwritten to ${flags.out}/bench.md and bench.json`);
 }
 

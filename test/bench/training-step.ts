@@ -7,6 +7,7 @@ import { values } from "./jobs.ts";
 import { spreadOf, timesOf } from "./measure.ts";
 import type { StepResult, TrainingJob } from "./training.ts";
 
+const products = /^(matmul|conv2d|attention)/;
 const { request, threads, seconds } = JSON.parse(process.argv[2]) as Pick<TrainingJob, "request"> & { threads: number; seconds: number };
 const options = configure({ ...request, images: "noise" });
 const learner = buildLearner(options);
@@ -18,9 +19,15 @@ const views = learner.method.views(learner.options, options.size).map(({ size: s
 });
 const schedules = Object.entries(schedulesOf(learner, options, { epochs: 1, stepsPerEpoch: 1 }));
 const scalars = Object.fromEntries(schedules.map(([name, schedule]) => [name, schedule(0)]));
-const run = () => step.run([views], scalars, { seed: 0, step: 0, epoch: 0 });
+const at = { seed: 0, step: 0, epoch: 0 };
+const run = () => step.run([views], scalars, at);
 await run(); // warms up
 const stepMs = spreadOf(await timesOf(run, 1000 * seconds));
+const { times } = await step.runTimed([views], scalars, at);
+const ops = times.flatMap(({ steps }) => steps.map(({ step: { op }, timeMs }) => ({ timeMs, product: products.test(op) })));
+const [productMs, allMs] = [ops.filter(({ product }) => product), ops].map((list) => list.reduce((sum, { timeMs }) => sum + timeMs, 0));
+const productShare = productMs / allMs;
 const peakBytes = 1024 * process.resourceUsage().maxRSS;
-console.log(JSON.stringify({ stepMs, plannedBytes: arenaBytes, residentBytes: peakBytes - before, peakBytes } satisfies StepResult));
+const result: StepResult = { stepMs, productShare, plannedBytes: arenaBytes, residentBytes: peakBytes - before, peakBytes };
+console.log(JSON.stringify(result));
 await backend.close();

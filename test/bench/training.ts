@@ -30,6 +30,8 @@ export const trainingJobs: readonly TrainingJob[] = [
 /** What `training-step.ts` prints. */
 export interface StepResult {
   readonly stepMs: Spread;
+  /** Share of a step's time that matrix products, convolutions and attention take, with what rides on them. */
+  readonly productShare: number;
   /** Planned peak of intermediate values. */
   readonly plannedBytes: number;
   /** The process's largest resident memory over what it had before the backend was opened: weights and views are in it. */
