@@ -83,6 +83,7 @@ export const uniform: Kernel = {
   reads: ["key"],
   writes: ["y"],
   params: ["stream: u32", "size: u32"],
+  batches: true,
   lanes: 64,
   code: `
 fn high(x: u32, y: u32) -> u32 {

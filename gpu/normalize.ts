@@ -131,6 +131,7 @@ const columnSums = (name: string, reads: string[], terms: Record<string, string>
   reads,
   writes: Object.keys(terms),
   params: ["rows: u32", "n: u32", "part: u32", "size: u32", ...params],
+  batches: true,
   lanes: 64,
   code: `
 fn run(group: u32, lane: u32) {

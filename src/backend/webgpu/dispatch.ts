@@ -1,6 +1,7 @@
-// Calls become dispatches: what each binds, the numbers that it takes, and calls of one kernel that do not wait for each other in one.
+// Calls become dispatches: what each binds and the numbers that it takes.
 import { batchShader, fields, type Kernel, shader } from "../../../gpu/kernel.ts";
 import type { Step } from "../../tape/program.ts";
+import { around, type Batch, batches } from "./batches.ts";
 import { bytesOf, type Call, typeOf, type Window } from "./emitter.ts";
 
 export interface Dispatch {
@@ -28,72 +29,53 @@ const MOST_GROUPS = 65535; // along an axis of the grid, on every adapter
 
 /** Dispatches of calls in their order. */
 export function dispatches(calls: readonly Call[], binds: Binds): Dispatch[] {
-  return batches(calls, binds).map((batch) => (batch.length === 1 ? single(batch[0], binds) : several(batch)));
-}
-
-/** How far back a call looks for a batch to join. */
-const LOOK_BACK = 32;
-
-/**
- * Calls of one kernel with operands in the same memories go together where nothing in between has to come before or after: weights of an
- * optimiser, lengths of gradients.
- */
-function batches(calls: readonly Call[], binds: Binds): Call[][] {
-  const list: Call[][] = [];
-  for (const call of calls) {
-    let home: Call[] | undefined;
-    for (let i = list.length - 1; call.kernel.batches && i >= Math.max(0, list.length - LOOK_BACK); i--) {
-      if (list[i].some((before) => mustWait(call, before))) break;
-      if (alike(list[i][0], call) && fits([...list[i], call], binds)) home = list[i]; // the first one leaves most room for what waits
-    }
-    if (home) home.push(call);
-    else list.push([call]);
-  }
-  return list;
-}
-
-/** Whether two calls can share a shader and its bindings. */
-const alike = (a: Call, b: Call) =>
-  a.kernel.name === b.kernel.name && a.kernel.code === b.kernel.code && a.operands.every(({ home }, i) => home === b.operands[i].home);
-
-const overlap = (a: Window, b: Window) => a.home === b.home && a.offset < b.offset + b.size && b.offset < a.offset + a.size;
-const readsOf = ({ kernel, operands }: Call) => operands.slice(0, kernel.reads.length);
-const writesOf = ({ kernel, operands }: Call) => operands.slice(kernel.reads.length);
-
-/** Whether a call must come after another: one of them writes what the other reads or writes. */
-function mustWait(call: Call, before: Call): boolean {
-  const hit = (a: readonly Window[], b: readonly Window[]) => a.some((x) => b.some((y) => overlap(x, y)));
-  return hit(call.operands, writesOf(before)) || hit(writesOf(call), readsOf(before));
-}
-
-/** One window for each memory, around all operands in it. */
-function spans(calls: readonly Call[]): Window[] {
-  const windows: Window[] = [];
-  for (const { home, offset, size } of calls.flatMap(({ operands }) => operands)) {
-    const i = windows.findIndex((window) => window.home === home);
-    if (i < 0) windows.push({ home, offset, size });
-    else {
-      const begin = Math.min(windows[i].offset, offset);
-      windows[i] = { home, offset: begin, size: Math.max(windows[i].offset + windows[i].size, offset + size) - begin };
-    }
-  }
-  return windows;
+  return batches(calls, (batch) => fits(batch, binds)).map((batch) =>
+    batch.calls.length === 1 ? single(batch.calls[0], binds) : several(batch, binds),
+  );
 }
 
 const words = (kernel: Kernel) => 4 * Math.ceil(fields(kernel).length / 4);
 
-function fits(calls: readonly Call[], { buffers, bytes, params }: Binds): boolean {
-  const windows = spans(calls);
-  return (
-    windows.length <= buffers && windows.every(({ size }) => size <= bytes) && 4 * (4 + calls.length * words(calls[0].kernel)) <= params
-  );
+/**
+ * What a batch binds: one window for each memory, so that batches of a kernel share a shader, or, where such a window is larger than a
+ * binding, one for each operand, joined where they overlap.
+ */
+function windowsOf({ spans }: Batch, { bytes }: Binds): Window[] {
+  const joined = (meet: (a: Window, b: Window) => boolean) => {
+    const windows: Window[] = [];
+    for (const span of spans) {
+      let window = span;
+      for (let i = 0; i < windows.length; ) {
+        if (!meet(windows[i], window)) i++;
+        else {
+          window = around(windows.splice(i, 1)[0], window);
+          i = 0;
+        }
+      }
+      windows.push(window);
+    }
+    return windows;
+  };
+  const whole = joined((a, b) => a.home === b.home);
+  return whole.every(({ size }) => size <= bytes) ? whole : joined(overlap);
+}
+
+const overlap = (a: Window, b: Window) => a.home === b.home && a.offset < b.offset + b.size && b.offset < a.offset + a.size;
+const within = (outer: Window, { home, offset }: Window) =>
+  outer.home === home && outer.offset <= offset && offset < outer.offset + outer.size;
+
+function fits(batch: Batch, binds: Binds): boolean {
+  const windows = windowsOf(batch, binds);
+  const numbers = 4 * (4 + batch.calls.length * words(batch.calls[0].kernel));
+  return windows.length <= binds.buffers && windows.every(({ size }) => size <= binds.bytes) && numbers <= binds.params;
 }
 
 /** Each call's numbers in turn, behind the number of all groups. */
-function several(calls: readonly Call[]): Dispatch {
-  const { kernel, operands } = calls[0];
-  const windows = spans(calls);
-  const bindings = operands.map(({ home }) => windows.findIndex((window) => window.home === home));
+function several(batch: Batch, binds: Binds): Dispatch {
+  const { calls, spans } = batch;
+  const { kernel } = calls[0];
+  const windows = windowsOf(batch, binds);
+  const bindings = spans.map((span) => windows.findIndex((window) => within(window, span)));
   const params = new Uint32Array(4 + calls.length * words(kernel));
   let groups = 0;
   for (const [i, call] of calls.entries()) {
@@ -127,9 +109,7 @@ function single(call: Call, binds: Binds): Dispatch {
       `Cannot run ${step.label} on this GPU: a kernel sees at most ${binds.bytes} bytes as one buffer, this step needs ${size}; take a smaller batch`,
     );
   }
-  const holds = (window: Window, { home, offset }: Window) =>
-    window.home === home && window.offset <= offset && offset < window.offset + window.size;
-  const bindings = operands.map((operand) => windows.findIndex((window) => holds(window, operand)));
+  const bindings = operands.map((operand) => windows.findIndex((window) => within(window, operand)));
   const params = numbers(call, windows, bindings, groups);
   return {
     steps: [step],

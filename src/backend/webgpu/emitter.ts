@@ -36,6 +36,8 @@ export interface Call {
   readonly operands: readonly Operand[];
   readonly params: Readonly<Record<string, number>>;
   readonly groups: number;
+  /** Calls of one set may run in any order, though they share memory: no element is touched by two of them. */
+  readonly set: number;
 }
 
 export type Encode = (step: Step, out: Emitter) => void;
@@ -51,6 +53,8 @@ export class Emitter {
   readonly #firstTemporary: number;
   #step: Step | undefined;
   #temporary: number;
+  #set = 0;
+  #together = false;
   /** Floats that the arena needs with temporaries. */
   arena: number;
 
@@ -90,6 +94,15 @@ export class Emitter {
       const size = 16 * Math.ceil((bytes * Math.max(buffer.size, 1)) / 16); // kernels may see it as whole vectors
       return { ...place, size, at: place.offset + bytes * offset };
     });
-    this.calls.push({ step: this.#step as Step, kernel, operands, params, groups });
+    if (!this.#together) this.#set++;
+    this.calls.push({ step: this.#step as Step, kernel, operands, params, groups, set: this.#set });
+  }
+
+  /** Makes what `emit` emits one set: for parts of one tensor, which each have elements of their own. */
+  together(emit: () => void): void {
+    this.#set++;
+    this.#together = true;
+    emit();
+    this.#together = false;
   }
 }

@@ -17,10 +17,12 @@ const threads = (n: number) => Math.ceil(n / 64);
 const concat: Encode = ({ inputs, outputs: [y], attrs }, out) => {
   const axis = attrs.axis as number;
   let at = 0;
-  for (const x of inputs) {
-    emitCopy(out, x, part(y, axis, at, x.shape[axis]));
-    at += x.shape[axis];
-  }
+  out.together(() => {
+    for (const x of inputs) {
+      emitCopy(out, x, part(y, axis, at, x.shape[axis]));
+      at += x.shape[axis];
+    }
+  });
 };
 
 const pad: Encode = ({ inputs: [x], outputs: [y], attrs }, out) => {
