@@ -4,12 +4,37 @@ import { PANEL } from "./gemm";
 
 /** B[k, columns] with any steps. */
 export function packB(from: usize, kStep: usize, columnStep: usize, k: u32, columns: u32, to: usize, panel: usize): void {
-  for (let column: u32 = 0; column < columns; column += PANEL, to += panel, from += columnStep << 4) {
+  let column: u32 = 0;
+  if (columnStep == 4) {
+    for (; column + 4 * PANEL <= columns; column += 4 * PANEL, to += panel << 2, from += PANEL << 4) packWide(from, kStep, k, to, panel);
+  }
+  for (; column < columns; column += PANEL, to += panel, from += columnStep << 4) {
     const width = min(PANEL, columns - column);
     if (columnStep == 4) packColumns(from, kStep, k, width, to);
     else if (kStep == 4) packRows(from, columnStep, k, width, to);
     else packStrided(from, kStep, columnStep, k, width, to);
   }
+}
+
+/** Four panels of a B whose rows are contiguous: longer runs of memory than one after the other. */
+function packWide(from: usize, kStep: usize, k: u32, to: usize, panel: usize): void {
+  const to1 = to + panel, to2 = to1 + panel, to3 = to2 + panel;
+  for (let i: usize = 0, end = <usize>k << 6; i != end; i += 64, from += kStep) {
+    copy16(from, to + i);
+    copy16(from + 64, to1 + i);
+    copy16(from + 128, to2 + i);
+    copy16(from + 192, to3 + i);
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function copy16(from: usize, to: usize): void {
+  const b0 = v128.load(from), b1 = v128.load(from, 16), b2 = v128.load(from, 32), b3 = v128.load(from, 48);
+  v128.store(to, b0);
+  v128.store(to, b1, 16);
+  v128.store(to, b2, 32);
+  v128.store(to, b3, 48);
 }
 
 /** One panel of a B whose rows are contiguous. */
@@ -18,13 +43,7 @@ function packColumns(from: usize, kStep: usize, k: u32, width: u32, to: usize): 
     packStrided(from, kStep, 4, k, width, to);
     return;
   }
-  for (const end = to + (<usize>k << 6); to != end; to += 64, from += kStep) {
-    const b0 = v128.load(from), b1 = v128.load(from, 16), b2 = v128.load(from, 32), b3 = v128.load(from, 48);
-    v128.store(to, b0);
-    v128.store(to, b1, 16);
-    v128.store(to, b2, 32);
-    v128.store(to, b3, 48);
-  }
+  for (const end = to + (<usize>k << 6); to != end; to += 64, from += kStep) copy16(from, to);
 }
 
 /** One panel of a B whose columns are contiguous: blocks of 4 x 4, transposed. */
