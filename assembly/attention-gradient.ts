@@ -7,7 +7,7 @@
 // ds^T are rows that need no packing, and only dq packs.
 import { block, multiply, PACKED_A, placePairs, placePanels, placeRows } from "./gemm";
 import { packB, packPairs } from "./pack";
-import { exp4, hsum, madd } from "./simd";
+import { decay4, hsum, madd } from "./simd";
 import { takeTile } from "./turns";
 
 /** Arguments of the command. Steps are in bytes; g, out, dq, dk and dv have no gaps. */
@@ -97,14 +97,22 @@ function statistics(p: AttentionGrad, g: usize, out: usize, row: usize, lse: usi
 function scores(p: AttentionGrad, k: usize, v: usize, qT: usize, gT: usize, count: u32, rows: u32, scratch: usize): void {
   product(scratch, count, rows, p.d, k, p.kRow, qT, scratch + P, ROW, false);
   product(scratch, count, rows, p.d, v, p.vRow, gT, scratch + DS, ROW, false);
-  const scale = f32x4.splat(p.scale), width = <usize>((rows + 3) & ~3) << 2;
+  const scale = f32x4.splat(p.scale), width = <usize>((rows + 7) & ~7) << 2;
   for (let row = scratch, end = scratch + <usize>count * ROW; row < end; row += ROW) {
-    for (let i: usize = 0; i < width; i += 16) {
-      const e = exp4(f32x4.sub(f32x4.mul(v128.load(row + P + i), scale), v128.load(scratch + LSE + i)));
-      v128.store(row + P + i, e);
-      v128.store(row + DS + i, f32x4.mul(f32x4.mul(e, scale), f32x4.sub(v128.load(row + DS + i), v128.load(scratch + DELTA + i))));
+    for (let i: usize = 0; i < width; i += 32) {
+      scoreGrad(row + i, scratch + i, scale);
+      scoreGrad(row + i + 16, scratch + i + 16, scale);
     }
   }
+}
+
+/** One vector of P and DS in a row of scores, for the queries from `column` on. */
+// @ts-ignore: decorator
+@inline
+function scoreGrad(row: usize, column: usize, scale: v128): void {
+  const e = decay4(f32x4.sub(f32x4.mul(v128.load(row + P), scale), v128.load(column + LSE)));
+  v128.store(row + P, e);
+  v128.store(row + DS, f32x4.mul(f32x4.mul(e, scale), f32x4.sub(v128.load(row + DS), v128.load(column + DELTA))));
 }
 
 /** dq (+)= ds k */

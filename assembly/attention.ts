@@ -1,15 +1,19 @@
-// out = softmax(scale q k^T) v for each head; heads lie side by side in a row. A tile is a block of queries of one head: its scores
-// against a block of keys stay in cache, and the softmax is carried from block to block of keys (running maximum and sum;
-// Milakov & Gimelshein 2018, arXiv 1805.02867), so the n x m scores never exist as a whole.
+// out = softmax(scale q k^T) v for each head; heads lie side by side in a row. A tile is a run of queries of one head. A block of keys and
+// its values are packed once for the tile; then a few queries at a time, so that their scores stay in the first cache, go through scores,
+// softmax and the product with the values. The softmax is carried from block to block of keys (running maximum and sum; Milakov &
+// Gimelshein 2018, arXiv 1805.02867), so the n x m scores never exist as a whole.
 //
 //   q[b, n, heads d], k, v[b, m, heads d] (rows at any distance) -> out[b, n, heads d], lse[b, heads, n] = log sum exp scale q k^T
-import { BLOCK_ROWS, block, FREE, multiply, PACKED_A, placePanels, placeRows } from "./gemm";
+import { block, multiply, PACKED_A, placePanels, placeRows } from "./gemm";
 import { packB } from "./pack";
-import { exp4, hmax, hsum, log4 } from "./simd";
+import { decay4, exp4, first, hmax, hsum, log4, storeTail } from "./simd";
 import { takeTile } from "./turns";
 
-/** Keys of a block. */
-export const KEYS: u32 = 256;
+/** Keys of a block, queries of a tile, channels of a head and numbers of a block of scores at most. */
+const KEYS: u32 = 256;
+const QUERIES: u32 = 256;
+const CHANNELS: u32 = 512;
+const SCORES: u32 = 8192;
 
 /** Arguments of the command. Steps are in bytes. */
 @unmanaged
@@ -31,16 +35,18 @@ class Attention {
   kRow: u32;
   vBatch: u32;
   vRow: u32;
-  /** Queries of a tile, keys of a block. */
+  /** Queries of a tile, of a block of scores, and keys of a block. */
   queries: u32;
+  rows: u32;
   keys: u32;
 }
 
-// Scratch: panels of k or v, scores, what each query carries along.
-const PANELS: usize = PACKED_A;
-const SCORES: usize = FREE;
-const MAXIMA: usize = SCORES + 4 * <usize>(BLOCK_ROWS * KEYS);
-const SUMS: usize = MAXIMA + 4 * <usize>BLOCK_ROWS;
+// Scratch: panels of k, panels of v, scores, what each query carries along.
+const KEY_PANELS: usize = PACKED_A;
+const VALUE_PANELS: usize = KEY_PANELS + 4 * <usize>(KEYS * CHANNELS);
+const BLOCK: usize = VALUE_PANELS + 4 * <usize>(KEYS * CHANNELS);
+const MAXIMA: usize = BLOCK + 4 * <usize>SCORES;
+const SUMS: usize = MAXIMA + 4 * <usize>QUERIES;
 
 export function attention(args: usize, thread: u32, threads: u32, scratch: usize): void {
   const p = changetype<Attention>(args), down = (p.n + p.queries - 1) / p.queries;
@@ -50,73 +56,102 @@ export function attention(args: usize, thread: u32, threads: u32, scratch: usize
   }
 }
 
-/** Queries [first, first + rows) of one head of one image. */
-function tile(p: Attention, image: u32, head: u32, first: u32, rows: u32, scratch: usize): void {
-  const work = block(scratch), side = <usize>(head * p.d) << 2, outRow = <usize>(p.heads * p.d) << 2;
+/** Queries [first, first + count) of one head of one image. */
+function tile(p: Attention, image: u32, head: u32, first: u32, count: u32, scratch: usize): void {
+  const side = <usize>(head * p.d) << 2, outRow = <usize>(p.heads * p.d) << 2;
   const q = <usize>p.q + <usize>image * p.qBatch + <usize>first * p.qRow + side;
   const k = <usize>p.k + <usize>image * p.kBatch + side, v = <usize>p.v + <usize>image * p.vBatch + side;
   const out = <usize>p.out + <usize>(image * p.n + first) * outRow + side;
-  work.rows = rows;
   for (let key: u32 = 0; key < p.m; key += p.keys) {
-    const keys = min(p.keys, p.m - key), scores = <usize>((keys + 15) & ~15) << 2;
-    work.columns = keys;
-    work.length = p.d;
-    work.accumulate = false;
-    placePanels(scratch, scratch + PANELS);
-    packB(k + <usize>key * p.kRow, 4, p.kRow, p.d, keys, work.b, work.bPanel);
-    placeRows(scratch, q, p.qRow, scratch + SCORES, scores);
-    multiply(scratch);
-    for (let row: u32 = 0; row < rows; row++) {
-      softmaxRow(p, key == 0, scratch + SCORES + <usize>row * scores, keys, scratch + (<usize>row << 2), out + <usize>row * outRow);
+    const keys = min(p.keys, p.m - key);
+    packB(k + <usize>key * p.kRow, 4, p.kRow, p.d, keys, scratch + KEY_PANELS, <usize>p.d << 6);
+    packB(v + <usize>key * p.vRow, p.vRow, 4, keys, p.d, scratch + VALUE_PANELS, <usize>keys << 6);
+    for (let row: u32 = 0; row < count; row += p.rows) {
+      queries(p, key == 0, keys, q + <usize>row * p.qRow, out + <usize>row * outRow, row, min(p.rows, count - row), scratch);
     }
-    work.columns = p.d;
-    work.length = keys;
-    work.accumulate = key > 0;
-    placePanels(scratch, scratch + PANELS);
-    packB(v + <usize>key * p.vRow, p.vRow, 4, keys, p.d, work.b, work.bPanel);
-    placeRows(scratch, scratch + SCORES, scores, out, outRow);
-    multiply(scratch);
   }
-  const lse = <usize>p.lse + (<usize>((image * p.heads + head) * p.n + first) << 2);
-  for (let row: usize = 0; row < <usize>rows; row++) {
-    const sum = load<f32>(scratch + SUMS + (row << 2));
-    scaleRow(out + row * outRow, p.d, 1 / sum);
-    store<f32>(lse + (row << 2), load<f32>(scratch + MAXIMA + (row << 2)) + f32x4.extract_lane(log4(f32x4.splat(sum)), 0));
+  finish(p, count, <usize>p.lse + (<usize>((image * p.heads + head) * p.n + first) << 2), out, outRow, scratch);
+}
+
+/** A block of queries, from `row` of the tile on, against a block of keys. */
+function queries(p: Attention, fresh: bool, keys: u32, q: usize, out: usize, row: u32, rows: u32, scratch: usize): void {
+  const work = block(scratch), scores = <usize>((keys + 15) & ~15) << 2, outRow = <usize>(p.heads * p.d) << 2;
+  work.rows = rows;
+  work.columns = keys;
+  work.length = p.d;
+  work.accumulate = false;
+  placePanels(scratch, scratch + KEY_PANELS);
+  placeRows(scratch, q, p.qRow, scratch + BLOCK, scores);
+  multiply(scratch);
+  for (let r: u32 = 0; r < rows; r++) {
+    softmaxRow(p, fresh, scratch + BLOCK + <usize>r * scores, keys, scratch + (<usize>(row + r) << 2), out + <usize>r * outRow);
+  }
+  work.columns = p.d;
+  work.length = keys;
+  work.accumulate = !fresh;
+  placePanels(scratch, scratch + VALUE_PANELS);
+  placeRows(scratch, scratch + BLOCK, scores, out, outRow);
+  multiply(scratch);
+}
+
+/** Divides finished rows by their sums and keeps the logarithms. */
+function finish(p: Attention, rows: u32, lse: usize, out: usize, outRow: usize, scratch: usize): void {
+  const bytes = <usize>rows << 2;
+  for (let at: usize = 0; at < bytes; at += 4, out += outRow) scaleRow(out, p.d, 1 / load<f32>(scratch + SUMS + at));
+  for (let at: usize = 0; at < bytes; at += 16) {
+    const logarithm = log4(v128.load(scratch + SUMS + at));
+    storeTail(lse + at, f32x4.add(v128.load(scratch + MAXIMA + at), logarithm), bytes - at);
   }
 }
 
 /** Scores of one query become exp(scale s - maximum). `carried` + MAXIMA, SUMS: the query's; an earlier sum and `out` are rescaled. */
-function softmaxRow(p: Attention, first: bool, scores: usize, keys: u32, carried: usize, out: usize): void {
-  const whole = scores + (<usize>(keys & ~3) << 2), end = scores + (<usize>keys << 2), padded = scores + (<usize>((keys + 3) & ~3) << 2);
-  const scale = f32x4.splat(p.scale);
-  let largest = f32x4.splat(f32.NEGATIVE_INFINITY), at = scores; // pmax passes over NaN, which exp then brings back
-  for (; at < whole; at += 16) {
-    const s = f32x4.mul(v128.load(at), scale);
-    v128.store(at, s);
-    largest = f32x4.pmax(largest, s);
-  }
-  const before: f32 = first ? f32.NEGATIVE_INFINITY : load<f32>(carried + MAXIMA);
-  let maximum = max<f32>(before, hmax(largest));
-  for (; at < end; at += 4) {
-    store<f32>(at, load<f32>(at) * p.scale);
-    maximum = max<f32>(maximum, load<f32>(at));
-  }
-  for (; at < padded; at += 4) store<f32>(at, f32.NEGATIVE_INFINITY);
-  const shift = f32x4.splat(maximum);
-  let total = f32x4.splat(0);
-  for (at = scores; at < padded; at += 16) {
-    const e = exp4(f32x4.sub(v128.load(at), shift));
-    v128.store(at, e);
-    total = f32x4.add(total, e);
-  }
-  let sum = hsum(total);
-  if (!first) {
+function softmaxRow(p: Attention, fresh: bool, scores: usize, keys: u32, carried: usize, out: usize): void {
+  const before: f32 = fresh ? f32.NEGATIVE_INFINITY : load<f32>(carried + MAXIMA);
+  const maximum = max<f32>(before, scaled(scores, keys, p.scale));
+  let sum = exponentials(scores, keys, maximum);
+  if (!fresh) {
     const shrink = f32x4.extract_lane(exp4(f32x4.splat(before - maximum)), 0);
     sum += shrink * load<f32>(carried + SUMS);
     if (shrink != 1) scaleRow(out, p.d, shrink);
   }
   store<f32>(carried + MAXIMA, maximum);
   store<f32>(carried + SUMS, sum);
+}
+
+/** Scales a row, fills its last vector up with -infinity and gives the largest; passes over NaN, which exponentials bring back. */
+function scaled(row: usize, n: u32, by: f32): f32 {
+  const whole = row + (<usize>(n & ~3) << 2), scale = f32x4.splat(by);
+  let largest = f32x4.splat(f32.NEGATIVE_INFINITY);
+  for (; row < whole; row += 16) {
+    const s = f32x4.mul(v128.load(row), scale);
+    v128.store(row, s);
+    largest = f32x4.pmax(largest, s);
+  }
+  if (n & 3) {
+    const s = first(n & 3, f32x4.mul(v128.load(row), scale), f32.NEGATIVE_INFINITY);
+    v128.store(row, s);
+    largest = f32x4.pmax(largest, s);
+  }
+  return hmax(largest);
+}
+
+/** Whole vectors of a row become exp(s - maximum). Gives their sum. */
+function exponentials(row: usize, n: u32, maximum: f32): f32 {
+  const end = row + (<usize>((n + 3) & ~3) << 2), shift = f32x4.splat(maximum);
+  let a = f32x4.splat(0), b = a;
+  for (; row + 32 <= end; row += 32) {
+    const p = decay4(f32x4.sub(v128.load(row), shift)), q = decay4(f32x4.sub(v128.load(row, 16), shift));
+    v128.store(row, p);
+    v128.store(row, q, 16);
+    a = f32x4.add(a, p);
+    b = f32x4.add(b, q);
+  }
+  if (row < end) {
+    const p = decay4(f32x4.sub(v128.load(row), shift));
+    v128.store(row, p);
+    a = f32x4.add(a, p);
+  }
+  return hsum(f32x4.add(a, b));
 }
 
 /** row[n] *= scale */

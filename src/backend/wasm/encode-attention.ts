@@ -3,8 +3,10 @@ import { ATTENTION, ATTENTION_GRAD } from "../../../assembly/opcodes.ts";
 import type { Step, View } from "../../tape/program.ts";
 import type { Emitter } from "./emitter.ts";
 
-const ROWS = 128; // queries of a block, as BLOCK_ROWS in gemm.ts
 const KEYS = 256; // keys of a block, as in attention.ts
+const QUERIES = 256; // of a tile, as in attention.ts
+const ROWS = 128; // queries of a block, as BLOCK_ROWS in gemm.ts
+const SCORES = 6144; // of a block: half of a first cache
 const TILES = 16; // wanted, where there are enough queries
 const WIDEST = 512; // channels of a head: more do not fit into a thread's scratch
 
@@ -38,12 +40,15 @@ const addresses = (views: readonly View[], out: Emitter) => views.map((view) => 
 function encodeAttention(step: Step, out: Emitter): void {
   const [q, k, v] = step.inputs;
   const { batch, heads, n, m, d } = sizes(step, q, k);
-  const blocks = Math.max(Math.ceil(n / ROWS), Math.min(Math.ceil(n / 32), Math.ceil(TILES / (batch * heads))));
+  const tiles = Math.max(Math.ceil(n / QUERIES), Math.min(Math.ceil(n / 32), Math.ceil(TILES / (batch * heads))));
+  const queries = even(n, Math.ceil(n / tiles));
+  const keys = Math.min(even(m, KEYS), KEYS);
+  const rows = even(queries, Math.min(ROWS, Math.floor(SCORES / (16 * Math.ceil(keys / 16)))));
   out.emit(ATTENTION, touched(step, out), [
     ...addresses([...step.inputs, ...step.outputs], out),
     ...[batch, heads, n, m, d, out.f32(step.attrs.scale as number)],
     ...[...steps(q), ...steps(k), ...steps(v)],
-    ...[even(n, Math.ceil(n / blocks)), Math.min(even(m, KEYS), KEYS)],
+    ...[queries, rows, keys],
   ]);
 }
 
