@@ -98,6 +98,8 @@ const attentions: [heads: number, n: number, m: number, d: number][] = [
   [1, 131, 270, 8],
   [1, 140, 130, 33],
   [1, 9, 9, 200],
+  [1, 300, 7, 4],
+  [1, 3, 290, 500],
 ];
 products("attention and its gradients equal plain loops on every shape", async () => {
   for (const [heads, n, m, d] of attentions) {
