@@ -1,7 +1,8 @@
 import { existsSync } from "node:fs";
 import { dirname } from "node:path";
+import type { Precision } from "../src/tape/trace.ts";
 import { command } from "./command.ts";
-import { machine, machineFlags } from "./machine.ts";
+import { machine, machineFlags, precisionFlag } from "./machine.ts";
 import { backboneName } from "./names.ts";
 import { amount, counter, noteSkipped } from "./progress.ts";
 
@@ -17,6 +18,7 @@ export default command({
     backbone: { type: "choice", help: "Network of a checkpoint that does not name its own", ...backboneName },
     size: { type: "number", whole: true, min: 1, otherwise: "as in training", help: "Side of the images that the encoder sees" },
     batch: { type: "number", whole: true, min: 1, default: 64, help: "Images at a time" },
+    precision: precisionFlag,
     ...machineFlags,
     json: { type: "boolean", help: "Print one JSON object" },
   },
@@ -27,7 +29,7 @@ export default command({
     const { embed } = await import("../src/evaluate/embed.ts");
     const { out, backbone, size, batch, json } = flags;
     const count = counter(terminal);
-    const options = { backbone, size, batch, ...machine(flags), onProgress: count.show };
+    const options = { backbone, size, batch, precision: flags.precision as Precision, ...machine(flags), onProgress: count.show };
     const done = await embed(args.encoder, args.images, out, options).finally(count.close);
     noteSkipped(done.skipped, note);
     if (json) printJson(done);

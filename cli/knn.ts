@@ -1,5 +1,6 @@
+import type { Precision } from "../src/tape/trace.ts";
 import { command } from "./command.ts";
-import { machine, machineFlags } from "./machine.ts";
+import { machine, machineFlags, precisionFlag } from "./machine.ts";
 import { backboneName } from "./names.ts";
 import { amount, counter, noteSkipped } from "./progress.ts";
 
@@ -17,6 +18,7 @@ export default command({
     standardize: { type: "boolean", help: "Give every feature mean 0 and deviation 1 over <train>; helps with MAE" },
     backbone: { type: "choice", help: "Network of a checkpoint that does not name its own", ...backboneName },
     size: { type: "number", whole: true, min: 1, otherwise: "as in training", help: "Side of the images that the encoder sees" },
+    precision: precisionFlag,
     ...machineFlags,
     json: { type: "boolean", help: "Print one JSON object" },
   },
@@ -25,7 +27,16 @@ export default command({
     const { knn } = await import("../src/evaluate/score.ts");
     const { k, tau, standardize, backbone, size, json } = flags;
     const count = counter(terminal);
-    const options = { k, tau, standardize, backbone, size, ...machine(flags), onProgress: count.show };
+    const options = {
+      k,
+      tau,
+      standardize,
+      backbone,
+      size,
+      precision: flags.precision as Precision,
+      ...machine(flags),
+      onProgress: count.show,
+    };
     const score = await knn(args.encoder, args.train, args.test, options).finally(count.close);
     noteSkipped(score.skipped, note);
     if (json) return printJson(score);

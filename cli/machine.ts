@@ -14,6 +14,14 @@ export const machineFlags = {
   "no-tune": { group: "Machine", type: "boolean", help: "Do not measure which tiles a new GPU multiplies fastest in" },
 } as const satisfies Flags;
 
+/** `--precision`: how layers store values. */
+export const precisionFlag = {
+  type: "choice",
+  choices: ["f32", "f16"],
+  default: "f32",
+  help: "How layers store values; f16 takes half the memory, on a GPU that has it",
+} as const;
+
 /** What the flags mean to the library. A GPU that is named is wanted. */
 export function machine({ threads, backend, gpu, "no-tune": untuned }: FlagValues<typeof machineFlags>): {
   threads?: number;

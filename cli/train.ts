@@ -3,7 +3,7 @@ import { basename, extname, join, resolve } from "node:path";
 import type { Activations, Precision } from "../src/tape/trace.ts";
 import { command, UsageError } from "./command.ts";
 import { freeFolder } from "./folder.ts";
-import { machine, machineFlags } from "./machine.ts";
+import { machine, machineFlags, precisionFlag } from "./machine.ts";
 import { backboneName, methodName, recipeName } from "./names.ts";
 import { progress } from "./progress.ts";
 import { showResult } from "./result.ts";
@@ -50,13 +50,7 @@ export default command({
       default: "f32",
       help: "Precision in which values wait for the backward pass; f16 saves memory",
     },
-    precision: {
-      group: "Training",
-      type: "choice",
-      choices: ["f32", "f16"],
-      default: "f32",
-      help: "How layers store values; f16 is faster and smaller on GPUs that have it",
-    },
+    precision: { group: "Training", ...precisionFlag },
     lr: { group: "Training", type: "number", min: 0, otherwise: "the recipe's", help: "Learning rate, before scaling by the batch" },
     set: { group: "Training", type: "pairs", help: "Change a setting of the method or the recipe; may be repeated" },
     seed: { group: "Training", type: "number", whole: true, min: 0, max: 2 ** 32 - 1, default: 0, help: "Seed of all random numbers" },

@@ -6,10 +6,14 @@ import { writeNpy } from "../checkpoint/npy.ts";
 import { writeSafetensors } from "../checkpoint/safetensors.ts";
 import { openImages } from "../data/open.ts";
 import type { ImageSource } from "../data/source.ts";
+import type { Precision } from "../tape/trace.ts";
 import { type EncoderOptions, openEncoder } from "./encoder.ts";
 import { type Extracted, type ExtractOptions, embedder, extract } from "./features.ts";
 
-export interface EmbedRequest extends EncoderOptions, ExtractOptions, Machine {}
+export interface EmbedRequest extends EncoderOptions, ExtractOptions, Machine {
+  /** How layers store values. */
+  precision?: Precision;
+}
 
 export interface Embedded {
   readonly out: string;
@@ -83,7 +87,7 @@ export const embeddingFormats: readonly string[] = Object.keys(writers);
  *     await embed("runs/cats", "photos/", "photos.npy")
  */
 export async function embed(path: string, images: string, out: string, request: EmbedRequest = {}): Promise<Embedded> {
-  const { threads, gpu, tune, backend: name, backbone, size, ...extractOptions } = request;
+  const { threads, gpu, tune, backend: name, backbone, size, precision, ...extractOptions } = request;
   const ending = extname(out).toLowerCase();
   if (!Object.hasOwn(writers, ending)) {
     throw new RangeError(`Cannot write features to "${out}": expected a name that ends in ${embeddingFormats.join(", ")}`);
@@ -92,7 +96,7 @@ export async function embed(path: string, images: string, out: string, request: 
   const encoder = await openEncoder(path, { backbone, size });
   const backend = await openBackend({ backend: name, gpu, threads, tune });
   try {
-    const extracted = await extract(source, encoder.view, embedder(encoder.backbone, backend), extractOptions);
+    const extracted = await extract(source, encoder.view, embedder(encoder.backbone, backend, precision), extractOptions);
     if (extracted.indices.length === 0) throw new Error(`Cannot embed "${images}": none of its pictures can be read`);
     await writers[ending](out, extracted, source);
     return { out, images: extracted.features.count, dim: extracted.features.dim, skipped: extracted.skipped };

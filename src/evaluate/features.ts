@@ -4,9 +4,9 @@ import { openLoader } from "../data/loader.ts";
 import { type ImageSource, subset } from "../data/source.ts";
 import { rawView, type ViewSpec } from "../data/views.ts";
 import type { Backbone } from "../models/backbone.ts";
-import { withContext } from "../nn/module.ts";
+import { nameModules, withContext } from "../nn/module.ts";
 import type { Tensor } from "../tape/tensor.ts";
-import { type CompiledFunction, compile, type Host } from "../tape/trace.ts";
+import { type CompiledFunction, compile, type Host, type Precision } from "../tape/trace.ts";
 import type { Features } from "./knn.ts";
 import { meanRow } from "./spectrum.ts";
 
@@ -33,8 +33,9 @@ export interface ExtractOptions {
 type Embed = (images: Host) => Promise<Host>;
 
 /** A backbone in evaluation mode: running statistics, no noise. */
-export function embedder(backbone: Backbone, backend: Backend): CompiledFunction<[Tensor], Tensor> {
-  return compile((images: Tensor) => withContext({ training: false }, () => backbone.forward(images)), backend);
+export function embedder(backbone: Backbone, backend: Backend, precision: Precision = "f32"): CompiledFunction<[Tensor], Tensor> {
+  if (precision === "f16") nameModules({ backbone }); // what is computed in a named module is stored in half precision
+  return compile((images: Tensor) => withContext({ training: false }, () => backbone.forward(images)), backend, { precision });
 }
 
 /** Goes through a source in its order. Unreadable pictures have no row. */

@@ -3,6 +3,7 @@ import type { Backend } from "../backend/backend.ts";
 import { type Machine, openBackend } from "../backend/open.ts";
 import { openImages } from "../data/open.ts";
 import type { ImageSource } from "../data/source.ts";
+import type { Precision } from "../tape/trace.ts";
 import { type Encoder, type EncoderOptions, openEncoder } from "./encoder.ts";
 import { centredPixels, type Extracted, type ExtractOptions, embedder, extract, extractPixels, standardized } from "./features.ts";
 import { accuracy, type Features, type KnnOptions, nearest, normalizeRows, type Score, votes } from "./knn.ts";
@@ -70,8 +71,8 @@ export class KnnProtocol {
     return this.#score(sides, ...prepare(sides.bank.features, sides.queries.features));
   }
 
-  async encoder({ backbone, view }: Omit<Encoder, "about">): Promise<Omit<KnnScore, "pixels">> {
-    const embed = embedder(backbone, this.#backend);
+  async encoder({ backbone, view }: Omit<Encoder, "about">, precision?: Precision): Promise<Omit<KnnScore, "pixels">> {
+    const embed = embedder(backbone, this.#backend, precision);
     const sides = await this.#both((source) => extract(source, view, embed, this.#extract));
     const { k, tau, standardize } = this.#options;
     const features = [sides.bank.features, sides.queries.features] as const;
@@ -110,6 +111,8 @@ export interface KnnRequest extends EncoderOptions, ExtractOptions, Machine {
   k?: number;
   /** Temperature of the votes; default 0.07. */
   tau?: number;
+  /** How layers store values. */
+  precision?: Precision;
   /** Give every feature, and pixel, mean 0 and deviation 1 over `train` first; helps where few features outshout the others, as MAE's. */
   standardize?: boolean;
 }
@@ -121,13 +124,13 @@ export interface KnnRequest extends EncoderOptions, ExtractOptions, Machine {
  *     const { top1, pixels } = await knn("runs/cats", "photos/train", "photos/test")
  */
 export async function knn(path: string, train: string, test?: string, request: KnnRequest = {}): Promise<KnnScore> {
-  const { k = 20, tau = 0.07, standardize, threads, gpu, tune, backend: name, backbone, size, ...extractOptions } = request;
+  const { k = 20, tau = 0.07, standardize, threads, gpu, tune, backend: name, backbone, size, precision, ...extractOptions } = request;
   const images = { train: await openImages(train), test: test === undefined ? undefined : await openImages(test) };
   const encoder = await openEncoder(path, { backbone, size });
   const backend = await openBackend({ backend: name, gpu, threads, tune });
   try {
     const protocol = new KnnProtocol(images, { k, tau, standardize }, backend, extractOptions);
-    const score = await protocol.encoder(encoder);
+    const score = await protocol.encoder(encoder, precision);
     return { ...score, pixels: await protocol.pixels(encoder.view.size) };
   } finally {
     await backend.close();
