@@ -148,7 +148,7 @@ function packWeight(p: Conv, tap: usize, count: u32, weight: usize, length: u32,
 }
 
 /** Pixels [row, row + rows) of a phase: where they are in the source, from `channel` on, and in the output, from `outChannel` on. */
-export function placePixels(p: Conv, phase: Phase, row: u32, rows: u32, channel: u32, outChannel: u32, scratch: usize): void {
+function placePixels(p: Conv, phase: Phase, row: u32, rows: u32, channel: u32, outChannel: u32, scratch: usize): void {
   let x = row % phase.columns, y = row / phase.columns % phase.rows, image = row / phase.columns / phase.rows;
   for (let i: u32 = 0; i < rows; i++) {
     const at = scratch + (<usize>i << 2), sourceY = y * p.stride, sourceX = x * p.stride;
@@ -166,21 +166,6 @@ export function placePixels(p: Conv, phase: Phase, row: u32, rows: u32, channel:
     }
   }
   for (let i = rows; i & 3; i++) store<i32>(scratch + YS + (<usize>i << 2), OUTSIDE); // placeTaps takes four
-}
-
-/** Whether pixel `row` of the block is in the image under a tap. */
-// @ts-ignore: decorator
-@inline
-export function isInside(p: Conv, tap: Tap, row: u32, scratch: usize): bool {
-  const at = scratch + (<usize>row << 2);
-  return <u32>(load<i32>(at + YS) + tap.y) < p.height && <u32>(load<i32>(at + XS) + tap.x) < p.width;
-}
-
-/** Where pixel `row` of the block lies under a tap. */
-// @ts-ignore: decorator
-@inline
-export function under(p: Conv, tap: Tap, row: u32, scratch: usize): usize {
-  return <usize>(load<u32>(scratch + ADDRESSES + (<usize>row << 2)) + (tap.y * p.width + tap.x) * p.pixel);
 }
 
 /** Runs of A: source pixels where they lie, zeros outside the image. Four rows, two entries of the table, at a time. */

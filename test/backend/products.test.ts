@@ -70,6 +70,10 @@ const convolutions: [x: Shape, w: Shape, options: ConvOptions][] = [
   [[1, 9, 7, 6], [9, 3, 2, 2], { groups: 3, padding: 1 }],
   [[1, 8, 7, 19], [19, 5, 3, 1], { groups: 19, padding: 2, stride: 2 }],
   [[1, 8, 7, 16], [16, 3, 3, 1], { groups: 16, padding: 2, dilation: 2 }],
+  [[2, 6, 11, 20], [20, 3, 3, 1], { groups: 20, padding: 1 }],
+  [[1, 5, 3, 32], [32, 7, 7, 1], { groups: 32, padding: 3 }], // no pixel has all taps of a row in the image
+  [[1, 9, 10, 16], [16, 3, 3, 1], { groups: 16, padding: 1, stride: 2 }],
+  [[2, 7, 8, 17], [17, 2, 2, 1], { groups: 17, stride: 3 }], // some phases have no taps
   [[1, 4, 4, 3], [6, 3, 3, 1], { groups: 3, padding: 1 }],
   [[3, 13, 12, 5], [18, 3, 3, 5], { padding: 1 }],
   [[2, 17, 15, 20], [28, 3, 3, 20], { padding: 1, algorithm: "winograd" }],

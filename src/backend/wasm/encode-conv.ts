@@ -31,8 +31,8 @@ function sizes([n, h, w, c]: Shape, [o, kh, kw]: Shape, [, oh, ow]: Shape, attrs
 
 const isPointwise = ({ kh, kw, stride, padding, groups }: Sizes) => kh * kw === 1 && stride === 1 && padding === 0 && groups === 1;
 
-/** A filter a channel; their weights must fit into a thread's scratch. */
-const isDepthwise = ({ c, o, kh, kw, groups }: Sizes) => groups === c && c === o && c * kh * kw <= 2 ** 18;
+/** A filter a channel; their weights, and the table of taps, must fit into a thread's scratch. */
+const isDepthwise = ({ c, o, kh, kw, groups }: Sizes) => groups === c && c === o && c * kh * kw <= 2 ** 18 && kh * kw <= 2 ** 12;
 
 const is3x3 = (s: Sizes) => s.kh === 3 && s.kw === 3 && s.stride === 1 && s.dilation === 1 && s.groups === 1;
 
@@ -61,7 +61,7 @@ function forwardTaps(s: Sizes): Tap[] {
   return [...places(s)].map(([ky, kx, weight]) => ({ y: ky * s.dilation - s.padding, x: kx * s.dilation - s.padding, weight }));
 }
 
-/** Input pixels by their remainder after division by the stride: each phase with the places that reach it. */
+/** Input pixels by their remainder after division by the stride: each phase with the places that reach it, in the order of the source. */
 function inputPhases(s: Sizes): Phase[] {
   const phases: Phase[] = [];
   for (let top = 0; top < Math.min(s.stride, s.h); top++) {
@@ -72,7 +72,8 @@ function inputPhases(s: Sizes): Phase[] {
           x: (left + s.padding - kx * s.dilation) / s.stride,
           weight,
         }))
-        .filter(({ x, y }) => Number.isInteger(x) && Number.isInteger(y));
+        .filter(({ x, y }) => Number.isInteger(x) && Number.isInteger(y))
+        .reverse();
       phases.push({ rows: Math.ceil((s.h - top) / s.stride), columns: Math.ceil((s.w - left) / s.stride), top, left, taps });
     }
   }
