@@ -7,7 +7,7 @@ import { Pipelines, ShaderError } from "../../../src/backend/webgpu/pipelines.ts
 import { GpuBackend } from "../../../src/backend/webgpu.ts";
 import { rows } from "../../op-rows.ts";
 import { make, outputsAndGradients, outputsOf } from "../../support.ts";
-import { inHalves } from "./halves.ts";
+import { inHalves } from "./in-halves.ts";
 
 const shaders = suite("shaders");
 let dawn: GpuBackend | undefined;

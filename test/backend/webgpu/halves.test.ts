@@ -1,0 +1,15 @@
+// A row for each family of kernels in half precision; halves.full.ts runs all.
+import { testInHalves } from "./halves.ts";
+
+const families = [
+  "gelu",
+  "matmul, bias, gelu, residual",
+  "conv2d, bias and relu",
+  "batchNorm",
+  "layerNorm",
+  "attention",
+  "maxPool",
+  "gather",
+];
+
+testInHalves((name) => families.includes(name));
