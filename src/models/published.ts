@@ -105,7 +105,7 @@ const vicreg = from("github.com/facebookresearch/vicreg", "VICReg", "https://dl.
   "vicreg-r50": { backbone: "resnet50", url: "resnet50.pth", linear: 73.2 },
   "vicreg-r50-full": { backbone: "resnet50", url: "resnet50_fullckpt.pth", linear: 73.2 },
   "vicreg-r50w2": { backbone: "resnet50-w2", url: "resnet50x2.pth", linear: 75.5 },
-  "vicreg-r200w2": { url: "resnet200x2.pth", linear: 77.3 },
+  "vicreg-r200w2": { backbone: "resnet200-w2", url: "resnet200x2.pth", linear: 77.3 },
 });
 
 const gpu16 = "bl_lr0.0005_gpu16_bs";

@@ -181,13 +181,8 @@ export class SimclrResNet extends ResidualNet {
   }
 }
 
-const architectures: Readonly<Record<string, Pick<SimclrResNetOptions, "block" | "layers">>> = {
-  ...resnets,
-  resnet200: { block: "bottleneck", layers: [3, 24, 36, 3] },
-};
-
-function variant(name: string, selective: boolean, cifarStem: boolean, width: number): Variant {
-  const { block, layers } = architectures[name];
+function variant(name: keyof typeof resnets, selective: boolean, cifarStem: boolean, width: number): Variant {
+  const { block, layers } = resnets[name];
   const notes = [
     ...(selective ? ["selective kernels"] : []),
     ...(cifarStem ? ["3 x 3 stem without pooling"] : []),
@@ -203,17 +198,17 @@ function variant(name: string, selective: boolean, cifarStem: boolean, width: nu
 
 function parse(name: string): Variant | string | undefined {
   const [, base, selective, cifar, digits] = /^(?:simclr-)?(.*?)(-sk)?(-cifar)?(?:-w(\d+(?:\.\d+)?))?$/.exec(name) as RegExpExecArray;
-  if (!name.startsWith("simclr-") || !Object.hasOwn(architectures, base)) return undefined;
+  if (!name.startsWith("simclr-") || !Object.hasOwn(resnets, base)) return undefined;
   const width = widthOf(name, digits);
-  return typeof width === "string" ? width : variant(base, !!selective, !!cifar, width);
+  return typeof width === "string" ? width : variant(base as keyof typeof resnets, !!selective, !!cifar, width);
 }
 
 /** Each name also takes a stem and a width: "simclr-resnet50-w2", "simclr-resnet152-sk-w3", "simclr-resnet18-cifar". */
 export const simclrResNetFamily: Family = {
   variants: Object.fromEntries(
-    Object.keys(architectures).flatMap((name) => [
+    (Object.keys(resnets) as (keyof typeof resnets)[]).flatMap((name) => [
       [`simclr-${name}`, variant(name, false, false, 1)],
-      ...(architectures[name].block === "bottleneck" ? [[`simclr-${name}-sk`, variant(name, true, false, 1)]] : []),
+      ...(resnets[name].block === "bottleneck" ? [[`simclr-${name}-sk`, variant(name, true, false, 1)]] : []),
     ]),
   ),
   parse,

@@ -15,14 +15,28 @@ export const resnets = {
   resnet50: { block: "bottleneck", layers: [3, 4, 6, 3] },
   resnet101: { block: "bottleneck", layers: [3, 4, 23, 3] },
   resnet152: { block: "bottleneck", layers: [3, 8, 36, 3] },
+  resnet200: { block: "bottleneck", layers: [3, 24, 36, 3] },
 } as const satisfies Record<string, ResNetOptions>;
+
+/** torchvision's with more channels between the 1 x 1 convolutions: Zagoruyko & Komodakis 2016, arXiv 1605.07146; in groups: Xie et al. 2016, arXiv 1611.05431. */
+export const innerResnets = {
+  "wide-resnet50-2": { ...resnets.resnet50, inner: 2 },
+  "wide-resnet101-2": { ...resnets.resnet101, inner: 2 },
+  "resnext50-32x4d": { ...resnets.resnet50, inner: 2, groups: 32 },
+  "resnext101-32x8d": { ...resnets.resnet101, inner: 4, groups: 32 },
+  "resnext101-64x4d": { ...resnets.resnet101, inner: 4, groups: 64 },
+} satisfies Record<string, ResNetOptions>;
 
 export interface ResNetOptions {
   block: "basic" | "bottleneck";
   /** Blocks in each of the four stages. */
   layers: readonly number[];
-  /** Multiplies every width, the stem's included, as SwAV and SimCLR widen (torchvision's "wide" networks widen the 3 x 3 only). */
+  /** Multiplies every width, the stem's included, as SwAV and SimCLR widen; torchvision's "wide" networks have `inner`. */
   width?: number;
+  /** Multiplies the channels between the 1 x 1 convolutions of a bottleneck alone. */
+  inner?: number;
+  /** Of the 3 x 3 convolution of a bottleneck. */
+  groups?: number;
   /** 3 x 3 convolution of stride 1 and no pooling, for small images; otherwise 7 x 7 of stride 2 and max pooling. */
   cifarStem?: boolean;
   /** Blocks begin as the identity: the last norm of each has scale 0. Goyal et al. 2017, arXiv 1706.02677. */
@@ -33,17 +47,18 @@ export interface ResNetOptions {
   classes?: number;
 }
 
-interface Place {
+interface Place extends Pick<ResNetOptions, "inner" | "groups"> {
   inputs: number;
   planes: number;
   stride: number;
   dilation: number;
 }
 
-const conv = (inputs: number, outputs: number, kernel: number, stride = 1, dilation = 1) =>
+const conv = (inputs: number, outputs: number, kernel: number, stride = 1, dilation = 1, groups = 1) =>
   new Conv2d(inputs, outputs, kernel, {
     stride,
     dilation,
+    groups,
     padding: kernel === 1 ? 0 : dilation * ((kernel - 1) / 2),
     bias: false,
     init: kaimingNormal,
@@ -97,13 +112,14 @@ class Bottleneck extends Module {
 
   constructor(place: Place) {
     super();
-    const { inputs, planes, stride, dilation } = place;
+    const { inputs, planes, stride, dilation, inner = 1, groups } = place;
     const outputs = planes * Bottleneck.expansion;
-    this.conv1 = conv(inputs, planes, 1);
-    this.bn1 = new BatchNorm(planes);
-    this.conv2 = conv(planes, planes, 3, stride, dilation);
-    this.bn2 = new BatchNorm(planes);
-    this.conv3 = conv(planes, outputs, 1);
+    const between = planes * inner;
+    this.conv1 = conv(inputs, between, 1);
+    this.bn1 = new BatchNorm(between);
+    this.conv2 = conv(between, between, 3, stride, dilation, groups);
+    this.bn2 = new BatchNorm(between);
+    this.conv3 = conv(between, outputs, 1);
     this.bn3 = new BatchNorm(outputs);
     this.downsample = projection(place, outputs);
   }
@@ -177,6 +193,8 @@ export class ResNet extends ResidualNet {
     block,
     layers,
     width = 1,
+    inner,
+    groups,
     cifarStem = false,
     zeroInitResidual = false,
     replaceStrideWithDilation,
@@ -196,7 +214,8 @@ export class ResNet extends ResidualNet {
       if (dilated) dilation *= 2;
       return Array.from({ length: layers[i] }, (_, k) => {
         const first = k === 0; // keeps the dilation of the stage before
-        const made = new Kind({ inputs, planes, stride: first && i > 0 && !dilated ? 2 : 1, dilation: first ? before : dilation });
+        const stride = first && i > 0 && !dilated ? 2 : 1;
+        const made = new Kind({ inputs, planes, inner, groups, stride, dilation: first ? before : dilation });
         inputs = planes * Kind.expansion;
         return made;
       });
@@ -258,6 +277,13 @@ function variant(name: keyof typeof resnets, { cifarStem, width, stride }: Suffi
   };
 }
 
+function innerVariant(name: string, options: ResNetOptions): Variant {
+  const { block, inner = 1, groups } = options;
+  const kind = groups ? `ResNeXt-${name.slice("resnext".length)}; ${groups} groups` : `Wide ResNet-${name.slice("wide-resnet".length)}`;
+  const about = `${kind}; ${inner} times the channels within blocks`;
+  return { features: 512 * blocks[block].expansion, about, build: () => new ResNet(options) };
+}
+
 /** Width of a name's suffix, or why it will not do. */
 export function widthOf(name: string, digits: string | undefined): number | string {
   const width = digits === undefined ? 1 : Number(digits);
@@ -278,11 +304,12 @@ function parse(name: string): Variant | string | undefined {
 
 /** Each name also takes a width and a stride: "resnet50-w2", "resnet18-cifar-w0.25", "resnet50-stride8". */
 export const resnetFamily: Family = {
-  variants: Object.fromEntries(
-    (Object.keys(resnets) as (keyof typeof resnets)[]).flatMap((name) => [
+  variants: Object.fromEntries([
+    ...(Object.keys(resnets) as (keyof typeof resnets)[]).flatMap((name) => [
       [name, variant(name, { cifarStem: false, width: 1, stride: 32 })],
       [`${name}-cifar`, variant(name, { cifarStem: true, width: 1, stride: 32 })],
     ]),
-  ),
+    ...Object.entries(innerResnets).map(([name, options]) => [name, innerVariant(name, options)]),
+  ]),
   parse,
 };

@@ -13,6 +13,7 @@ import { concat } from "../tape/ops/move.ts";
 import type { Shape } from "../tape/shape.ts";
 import type { Parameter, Tensor } from "../tape/tensor.ts";
 import type { Family, Variant } from "./backbone.ts";
+import { dropPaths, outputs } from "./blocks.ts";
 import { resizePositions, sincosTable } from "./positions.ts";
 
 const mini = { dim: 128, depth: 4, heads: 4 }; // this project's, for minutes on a laptop
@@ -40,6 +41,13 @@ export const vits = {
   "vit-huge-14": { ...huge, patch: 14 },
 } satisfies Record<string, ViTOptions>;
 
+/** DeiT's with a distillation token beside the class token (arXiv 2012.12877, section 4). */
+export const distilledVits = {
+  "deit-tiny-distilled-16": { ...tiny, patch: 16, distilled: true },
+  "deit-small-distilled-16": { ...small, patch: 16, distilled: true },
+  "deit-base-distilled-16": { ...base, patch: 16, distilled: true },
+} satisfies Record<string, ViTOptions>;
+
 /** MoCo v3's, which have 12 heads in the small size too and 11 blocks behind a stem of convolutions. */
 export const mocoVits = {
   "moco3-vit-small-16": { ...small, heads: 12, patch: 16 },
@@ -60,6 +68,8 @@ export interface ViTOptions {
   dropPath?: number;
   /** Features: the class token after the last norm, or the mean of the patch tokens, normed by `fc_norm` instead (MAE). */
   pool?: "class" | "mean";
+  /** Adds `dist_token` behind the class token; features are the mean of both. */
+  distilled?: boolean;
   /** Adds `head`, and `forward` gives its logits. */
   classes?: number;
   /** Cuts images by convolutions that overlap (patch 16). */
@@ -181,9 +191,16 @@ export class Block extends Module {
 /** Puts one learned row in front of every sample's tokens. */
 export const withClassToken = (token: Tensor, x: Tensor): Tensor => concat([token.expand([x.shape[0], 1, x.shape[2]]), x], 1);
 
+/** The class token's row of attention among tokens, of which `extra` stand in front of the patches. [b, heads, n, n] -> [b, heads, rows, columns] */
+export function classAttention(map: Tensor, [rows, columns]: readonly [number, number], extra = 1): Tensor {
+  const [b, heads] = map.shape;
+  return map.slice(2, 0, 1).slice(3, extra).reshape([b, heads, rows, columns]);
+}
+
 export class ViT extends Module {
   cls_token: Parameter;
   pos_embed: Parameter;
+  dist_token?: Parameter;
   patch_embed: PatchEmbed | ConvStem;
   blocks: Block[];
   norm?: LayerNorm;
@@ -194,32 +211,22 @@ export class ViT extends Module {
   readout: "class" | "patches" = "class";
   /** Patches on each side of the images that the position table is made for. */
   readonly grid: number;
+  /** Tokens in front of the patches. */
+  readonly extra: number;
 
-  constructor({
-    dim,
-    depth,
-    heads,
-    patch,
-    size = 224,
-    mlpRatio = 4,
-    dropPath = 0,
-    pool = "class",
-    classes,
-    convStem = false,
-    init = truncNormal(0.02),
-    qkvInit,
-  }: ViTOptions) {
+  constructor(options: ViTOptions) {
     super();
+    const { dim, depth, heads, patch, size = 224, mlpRatio = 4, dropPath = 0, pool = "class", distilled, classes } = options;
+    const { convStem = false, init = truncNormal(0.02), qkvInit } = options;
     if (convStem && patch !== 16) throw new RangeError(`Cannot make a convolutional stem for patches of ${patch}: expected 16`);
     this.grid = wholeGrid(size, patch);
     this.features = dim;
+    this.extra = distilled ? 2 : 1;
     this.cls_token = parameter([1, 1, dim], truncNormal(0.02));
-    this.pos_embed = parameter([1, 1 + this.grid ** 2, dim], truncNormal(0.02));
+    this.pos_embed = parameter([1, this.extra + this.grid ** 2, dim], truncNormal(0.02));
+    if (distilled) this.dist_token = parameter([1, 1, dim], truncNormal(0.02));
     this.patch_embed = convStem ? new ConvStem(dim) : new PatchEmbed(patch, dim);
-    this.blocks = Array.from(
-      { length: depth },
-      (_, i) => new Block(dim, heads, { mlpRatio, init, qkvInit, dropPath: (dropPath * i) / Math.max(1, depth - 1) }),
-    );
+    this.blocks = dropPaths(dropPath, depth).map((rate) => new Block(dim, heads, { mlpRatio, init, qkvInit, dropPath: rate }));
     if (pool === "class") this.norm = new LayerNorm(dim);
     else this.fc_norm = new LayerNorm(dim);
     if (classes) this.head = new Linear(dim, classes, { init });
@@ -228,17 +235,20 @@ export class ViT extends Module {
   /**
    * The position table for images like x: as it is at the size that it was made for, otherwise bicubic. DINO passes scale
    * factors with 0.1 patches added, which moves the sampling points; results depend on it.
-   * x [b, h, w, 3] -> [1, 1 + rows columns, dim]
+   * x [b, h, w, 3] -> [1, extra + rows columns, dim]
    */
   positions(x: Tensor): Tensor {
     const [rows, columns] = this.patch_embed.grid(x);
     if (rows * columns === this.grid ** 2 && x.shape[1] === x.shape[2]) return this.pos_embed;
-    return resizePositions(this.pos_embed, [rows, columns], { scales: [(rows + 0.1) / this.grid, (columns + 0.1) / this.grid] });
+    const scales = [(rows + 0.1) / this.grid, (columns + 0.1) / this.grid] as const;
+    return resizePositions(this.pos_embed, [rows, columns], { extra: this.extra, scales });
   }
 
-  /** Patch embeddings behind the class token, positions added. [b, h, w, 3] -> [b, 1 + rows columns, dim] */
+  /** Patch embeddings behind the class token, positions added. [b, h, w, 3] -> [b, extra + rows columns, dim] */
   tokens(x: Tensor): Tensor {
-    return withClassToken(this.cls_token, this.patch_embed.forward(x)).add(this.positions(x));
+    const patches = this.patch_embed.forward(x);
+    const behind = this.dist_token ? withClassToken(this.dist_token, patches) : patches;
+    return withClassToken(this.cls_token, behind).add(this.positions(x));
   }
 
   /** Tokens after the last block and before the last norm. */
@@ -265,14 +275,15 @@ export class ViT extends Module {
   pooled(x: Tensor): Tensor {
     if (this.readout === "patches") return this.map(x).mean([1, 2]);
     const tokens = this.encode(x);
-    if (this.fc_norm) return this.fc_norm.forward(tokens.slice(1, 1).mean(1));
-    return this.#finalNorm(tokens.slice(1, 0, 1)).reshape([x.shape[0], this.features]);
+    if (this.fc_norm) return this.fc_norm.forward(tokens.slice(1, this.extra).mean(1));
+    const normed = this.#finalNorm(tokens.slice(1, 0, this.extra));
+    return this.extra === 1 ? normed.reshape([x.shape[0], this.features]) : normed.mean(1);
   }
 
   /** Patch tokens after the last norm by place. [b, h, w, 3] -> [b, rows, columns, dim] */
   map(x: Tensor): Tensor {
     const [rows, columns] = this.patch_embed.grid(x);
-    return this.#finalNorm(this.encode(x)).slice(1, 1).reshape([x.shape[0], rows, columns, this.features]);
+    return this.#finalNorm(this.encode(x)).slice(1, this.extra).reshape([x.shape[0], rows, columns, this.features]);
   }
 
   /** The map alone: the resolution never changes. */
@@ -280,18 +291,14 @@ export class ViT extends Module {
     return [this.map(x)];
   }
 
-  /** Outputs of the last n blocks, each normed, the earliest first: n of [b, 1 + rows columns, dim] */
+  /** Outputs of the last n blocks, each normed, the earliest first: n of [b, extra + rows columns, dim] */
   intermediateLayers(x: Tensor, n: number): Tensor[] {
-    const outputs: Tensor[] = [];
-    this.blocks.reduce((y, block) => {
-      const z = block.forward(y);
-      outputs.push(z);
-      return z;
-    }, this.tokens(x));
-    return outputs.slice(-n).map((tokens) => this.#finalNorm(tokens));
+    return outputs(this.blocks, this.tokens(x))
+      .slice(-n)
+      .map((tokens) => this.#finalNorm(tokens));
   }
 
-  /** Attention among all tokens in the last block: [b, heads, 1 + rows columns, 1 + rows columns] */
+  /** Attention among all tokens in the last block: [b, heads, extra + rows columns, extra + rows columns] */
   lastAttention(x: Tensor): Tensor {
     const before = this.blocks.slice(0, -1).reduce((y, block) => block.forward(y), this.tokens(x));
     return this.blocks[this.blocks.length - 1].attention(before);
@@ -299,9 +306,7 @@ export class ViT extends Module {
 
   /** Where the class token looks in the last block: [b, heads, rows, columns] */
   attention(x: Tensor): Tensor {
-    const [rows, columns] = this.patch_embed.grid(x);
-    const map = this.lastAttention(x);
-    return map.slice(2, 0, 1).slice(3, 1).reshape([x.shape[0], map.shape[1], rows, columns]);
+    return classAttention(this.lastAttention(x), this.patch_embed.grid(x), this.extra);
   }
 }
 
@@ -322,9 +327,9 @@ export class MocoViT extends ViT {
   }
 }
 
-/** Side of the images that a table of positions was made for; its first row is the class token's. */
-function sizeOfPositions(table: Shape | undefined, patch: number): number | undefined {
-  const grid = table?.length === 3 ? Math.sqrt(table[1] - 1) : Number.NaN;
+/** Side of the images that a table of positions was made for; its first `extra` rows are those of no patch. */
+function sizeOfPositions(table: Shape | undefined, { patch, distilled }: ViTOptions): number | undefined {
+  const grid = table?.length === 3 ? Math.sqrt(table[1] - (distilled ? 2 : 1)) : Number.NaN;
   return Number.isInteger(grid) && grid > 0 ? patch * grid : undefined;
 }
 
@@ -332,14 +337,25 @@ const variantOf =
   (Kind: new (options: ViTOptions) => ViT, about: string) =>
   (options: ViTOptions): Variant => ({
     features: options.dim,
-    about: `${about}, ${options.depth} blocks of ${options.dim} with ${options.heads} heads, ${options.convStem ? "stem of convolutions" : `patch ${options.patch}`}`,
+    about: `${about}, ${options.depth} blocks of ${options.dim} with ${options.heads} heads, ${options.convStem ? "stem of convolutions" : `patch ${options.patch}`}${options.distilled ? ", distillation token" : ""}`,
     build: (asked) => new Kind({ ...options, ...asked }),
-    sizeOf: (shapeOf) => sizeOfPositions(shapeOf("pos_embed"), options.patch),
+    sizeOf: (shapeOf) => sizeOfPositions(shapeOf("pos_embed"), options),
   });
 
-const mapValues = <V, W>(record: Readonly<Record<string, V>>, f: (value: V) => W): Record<string, W> =>
-  Object.fromEntries(Object.entries(record).map(([name, value]) => [name, f(value)]));
+const variants: Readonly<Record<string, ViTOptions>> = { ...vits, ...distilledVits };
 
+/** "vit-base-16-mean": features are the mean of the patch tokens, normed (MAE's fine-tuned networks). */
+function parse(name: string): Variant | undefined {
+  const base = name.endsWith("-mean") ? name.slice(0, -"-mean".length) : "";
+  if (!Object.hasOwn(vits, base)) return undefined;
+  return variantOf(ViT, "ViT with mean pooling")({ ...variants[base], pool: "mean" });
+}
+
+const listed = (options: Readonly<Record<string, ViTOptions>>, of: (options: ViTOptions) => Variant): Record<string, Variant> =>
+  Object.fromEntries(Object.entries(options).map(([name, one]) => [name, of(one)]));
+
+/** Each ViT also takes a pooling: "vit-base-16-mean". */
 export const vitFamily: Family = {
-  variants: { ...mapValues(vits, variantOf(ViT, "ViT")), ...mapValues(mocoVits, variantOf(MocoViT, "MoCo v3's ViT")) },
+  variants: { ...listed(variants, variantOf(ViT, "ViT")), ...listed(mocoVits, variantOf(MocoViT, "MoCo v3's ViT")) },
+  parse,
 };

@@ -132,8 +132,9 @@ export async function network(
 const lastOf = <T>(values: readonly T[]): T => values[values.length - 1];
 
 const resnet: Runner = (golden, check, backend) => {
-  const { block, layers, num_classes: classes, cifar_stem: cifarStem, replace_stride_with_dilation: dilate, width }: Config = golden.config;
-  const model = new ResNet({ block, layers, classes, cifarStem, replaceStrideWithDilation: dilate, width });
+  const { block, layers, num_classes: classes, cifar_stem: cifarStem, replace_stride_with_dilation: dilate }: Config = golden.config;
+  const { width, inner, groups }: Config = golden.config;
+  const model = new ResNet({ block, layers, classes, cifarStem, replaceStrideWithDilation: dilate, width, inner, groups });
   return network(golden, check, backend, model, (x) => {
     const { stem, stages } = model.outputs(x);
     const maps = stages.map(lastOf);
@@ -247,8 +248,12 @@ const vitDino: Runner = async (golden, check, backend) => {
 };
 
 const vitMae: Runner = (golden, check, backend) => {
-  const model = new ViT({ ...vitOptions(golden.config), pool: golden.config.global_pool ? "mean" : "class" });
-  return network(golden, check, backend, model, (x) => featuresAndLogits(model, x));
+  const { global_pool: mean, distilled } = golden.config;
+  const model = new ViT({ ...vitOptions(golden.config), pool: mean ? "mean" : "class", distilled });
+  return network(golden, check, backend, model, (x) => ({
+    ...featuresAndLogits(model, x),
+    ...(distilled && { patches: model.map(x).reshape([x.shape[0], -1, model.features]) }),
+  }));
 };
 
 const vitMoco: Runner = (golden, check, backend) => {
