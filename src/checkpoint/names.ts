@@ -1,7 +1,6 @@
-// What official repositories call things: which method wrote a checkpoint, where in it the network stands that is evaluated, and
-// how its names become those of this library. Names are those of `Checkpoint.tensors`.
-import type { Shape } from "../tape/shape.ts";
-import { gather, rowMajor, type StoredTensor } from "./stored.ts";
+// What official repositories call things: which method wrote a checkpoint, and where in it the network stands that is evaluated.
+// Names are those of `Checkpoint.tensors`.
+import type { StoredTensor } from "./stored.ts";
 
 export type Tensors = ReadonlyMap<string, StoredTensor>;
 
@@ -21,6 +20,9 @@ const places: readonly string[] = [
   "module.backbone.", // Barlow Twins, VICReg, DirectCLR
   "backbone.", // mmselfsup, SCAN, A2MIM
   "feature_extractor.", // OBoW
+  "vit.", // transformers
+  "deit.",
+  "swin.",
   "module.encoder.", // SimSiam, PixPro
   "encoder.", // SimMIM, CAE
   "base_model/", // SimCLR
@@ -72,7 +74,7 @@ const origins: readonly Origin[] = [
   { method: "SimMIM", has: [/(^|[./])encoder\.mask_token$/, /(^|[./])decoder\.0\.weight$/] },
   { method: "MaskFeat", has: [/(^|[./])(hog_layer|pred_head)\./] },
   { method: "A2MIM", has: [/(^|[./])neck\.decoder_pred\.0\./] },
-  { method: "OBoW", has: [/(^|[./])bow_extractor\./] },
+  { method: "OBoW", has: [/(^|[./])(bow_extractor|_feature_blocks)\./] },
   { method: "instance discrimination (NPID)", has: [/^lemniscate/] },
   { method: "DeepCluster v2 or SeLa v2", has: [/(^|[./])prototypes\.prototypes0\./] },
   { method: "SwAV", has: [/(^|[./])prototypes\.weight$/] },
@@ -96,95 +98,4 @@ export function methodOf(names: Iterable<string>): string | undefined {
   const list = [...names].slice(0, telling);
   const some = (pattern: RegExp) => list.some((name) => pattern.test(name));
   return origins.find(({ has, lacks }) => has.every(some) && !(lacks && some(lacks)))?.method;
-}
-
-type Rule = readonly [from: RegExp, to: string | ((...matched: string[]) => string)];
-
-interface Scheme {
-  /** Whose names they are. */
-  readonly name: string;
-  /** A name that shows it. */
-  readonly shows: RegExp;
-  /** From their names to ours, in this order, each applied to what the one before gave. */
-  readonly rules: readonly Rule[];
-  /** Kernels that have their output last, as TensorFlow keeps them. */
-  readonly outputLast?: RegExp;
-}
-
-const schemes: readonly Scheme[] = [
-  {
-    name: "mmselfsup",
-    shows: /patch_embed\.projection\.weight$/,
-    rules: [
-      [/patch_embed\.projection\./, "patch_embed.proj."],
-      [/(^|[./])layers\.(\d+)\.(?=(ln\d|attn|ffn)\.)/, "$1blocks.$2."],
-      [/(blocks\.\d+\.)ln([12])\./, "$1norm$2."],
-      [/ffn\.layers\.0\.0\./, "mlp.fc1."],
-      [/ffn\.layers\.1\./, "mlp.fc2."],
-      [/(^|[./])ln1\.(?=(weight|bias)$)/, "$1norm."],
-    ],
-  },
-  {
-    name: "timm",
-    shows: /(^|[./])layers\.3\.downsample\.reduction\.weight$/, // merges patches before a stage, where Swin's authors do after the one before
-    rules: [[/(^|[./])layers\.(\d)\.downsample\./, (_, before, i) => `${before}layers.${Number(i) - 1}.downsample.`]],
-  },
-  {
-    name: "detectron2",
-    shows: /(^|[./])stem\.conv1\.norm\.weight$/,
-    rules: [
-      [/(^|[./])stem\./, "$1"],
-      [/(^|[./])res([2-5])\./, (_, before, i) => `${before}layer${Number(i) - 1}.`],
-      [/conv([123])\.norm\./, "bn$1."],
-      [/shortcut\.norm\./, "downsample.1."],
-      [/shortcut\./, "downsample.0."],
-    ],
-  },
-  {
-    name: "TensorFlow",
-    shows: /(^|\/)base_model\/conv2d\/kernel$/,
-    rules: [
-      [/\/kernel$/, ".weight"],
-      [/\/gamma$/, ".weight"],
-      [/\/beta$/, ".bias"],
-      [/\/moving_mean$/, ".running_mean"],
-      [/\/moving_variance$/, ".running_var"],
-    ],
-    outputLast: /\/kernel$/,
-  },
-];
-
-/** A file's tensors under the names of one scheme. */
-export interface Reading {
-  /** Whose names were changed; undefined where they are as they were. */
-  readonly scheme?: string;
-  readonly tensors: Tensors;
-}
-
-/** A file as it is, and with the names of every scheme that it shows made ours. */
-export function* readings(tensors: Tensors): Generator<Reading> {
-  yield { tensors };
-  for (const scheme of schemes) {
-    if (![...tensors.keys()].some((name) => scheme.shows.test(name))) continue;
-    const renamed = [...tensors].map(([name, tensor]): [string, StoredTensor] => [
-      scheme.rules.reduce((text, [from, to]) => text.replace(from, to as string), name),
-      scheme.outputLast?.test(name) ? outputFirst(tensor) : tensor,
-    ]);
-    yield { scheme: scheme.name, tensors: new Map(renamed) };
-  }
-}
-
-/** [h, w, in, out] as [out, in, h, w], and [in, out] as [out, in]. */
-function outputFirst(tensor: StoredTensor): StoredTensor {
-  const axes = [...tensor.shape.keys()].reverse();
-  const order = axes.length === 4 ? [3, 2, 0, 1] : axes;
-  const strides = rowMajor(tensor.shape);
-  const shape: Shape = order.map((axis) => tensor.shape[axis]);
-  const read = async () =>
-    gather(
-      await tensor.read(),
-      shape,
-      order.map((axis) => strides[axis]),
-    );
-  return { dtype: tensor.dtype, shape, read };
 }

@@ -67,10 +67,10 @@ export async function attend(path: string, images: string, out: string, request:
   const { threads, gpu, tune, backend: name, backbone, size, threshold, onProgress, signal } = request;
   if (threshold !== undefined) massMask(Float32Array.of(1), threshold); // refuses a share that cannot be meant
   const source = await openImages(images);
-  const encoder = await openEncoder(path, { backbone });
+  const encoder = await openEncoder(path, { backbone, size: size ?? viewingSize });
   const view = {
     ...encoder.view,
-    ...stretchedView(size ?? viewingSize(encoder.view.size)),
+    ...stretchedView(encoder.view.size),
     mean: encoder.view.mean,
     std: encoder.view.std,
   };

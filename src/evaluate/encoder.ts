@@ -8,8 +8,8 @@ import { evaluationView, simclrFloatEvaluationView, type ViewSpec } from "../dat
 import type { Method, Parts } from "../methods/method.ts";
 import { methods } from "../methods/methods.ts";
 import type { OptionTable, OptionValues } from "../methods/options.ts";
-import { type Backbone, makeBackbone } from "../models/backbone.ts";
-import { readBackbone } from "../models/pretrained.ts";
+import { type Backbone, makeBackbone, variantNamed } from "../models/backbone.ts";
+import { atSize, expectBackbone, readNetwork } from "../models/pretrained.ts";
 import { checkpointFile } from "../models/pull.ts";
 import { cifarResnets } from "../models/resnet-cifar.ts";
 import { withoutNumbers, withSeed } from "../nn/init.ts";
@@ -46,8 +46,8 @@ export interface Encoder {
 export interface EncoderOptions {
   /** Of weights that do not say what they are for: a name that `makeBackbone` knows. */
   backbone?: string;
-  /** Side of the images that it sees; default as in training, 224 for foreign weights. */
-  size?: number;
+  /** Side of the images that it sees, or what makes it of the side that it was trained with; default as in training, 224 for foreign weights. */
+  size?: number | ((trained: number) => number);
 }
 
 /**
@@ -70,6 +70,9 @@ export async function openEncoder(pathOrName: string, options: EncoderOptions = 
 /** Whether a run wrote it: it says with which options. */
 const isOurs = ({ contents }: Checkpoint): boolean => contents instanceof Map && contents.has("options") && contents.has("step");
 
+const sideOf = (asked: EncoderOptions["size"], trained: number): number =>
+  typeof asked === "function" ? asked(trained) : (asked ?? trained);
+
 async function openOurs(file: string, { size }: EncoderOptions): Promise<Encoder> {
   const archive = await readSafetensors(file);
   const options: RunOptions = JSON.parse(archive.metadata.options);
@@ -77,12 +80,16 @@ async function openOurs(file: string, { size }: EncoderOptions): Promise<Encoder
   const names = new Set([...namedParameters(parts)].map(([name]) => name));
   loadState(namedParameters(parts), new Map([...stateIn(archive)].filter(([name]) => names.has(name))));
   const about = `${options.method}, ${options.backbone}, ${archive.metadata.step} steps`;
-  return { backbone: method.encoder(parts), view: method.evaluationView(values, size ?? options.size), about };
+  const side = sideOf(size, options.size);
+  const trained = method.encoder(parts);
+  const backbone = side !== options.size && variantNamed(options.backbone).oneSize ? atSize(options.backbone, trained, side) : trained;
+  return { backbone, view: method.evaluationView(values, side), about };
 }
 
 async function openForeign(checkpoint: Checkpoint, { backbone, size }: EncoderOptions): Promise<Encoder> {
-  const { network, found } = await readBackbone(checkpoint, { backbone });
-  const side = size ?? found.size ?? usualSize(found.backbone);
+  const found = expectBackbone(checkpoint, { backbone });
+  const side = sideOf(size, found.size ?? usualSize(found.backbone));
+  const network = await readNetwork(found, variantNamed(found.backbone).oneSize ? side : undefined);
   const view = found.backbone.startsWith("simclr-") ? simclrFloatEvaluationView(side) : evaluationView(side);
   return { backbone: network, view, about: found.backbone };
 }

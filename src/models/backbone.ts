@@ -6,6 +6,7 @@ import type { Tensor } from "../tape/tensor.ts";
 import { beitFamily } from "./beit.ts";
 import { conv4Family } from "./conv4.ts";
 import { cvtFamily } from "./cvt.ts";
+import type { BiasResize } from "./relative-position.ts";
 import { resnetFamily } from "./resnet.ts";
 import { cifarResnetFamily } from "./resnet-cifar.ts";
 import { simclrResNetFamily } from "./resnet-simclr.ts";
@@ -51,6 +52,10 @@ export interface Variant {
   /** Architecture in a few words. */
   readonly about: string;
   build(options: BuildOptions): Backbone;
+  /** Only images of the size that its tables are made for can be encoded. */
+  readonly oneSize?: boolean;
+  /** How its authors resize tables of relative biases; "geometric" where nothing is said. */
+  readonly resize?: BiasResize;
   /** Side of the images that a checkpoint's tables were made for, by the shapes under its names; undefined where nothing depends on it. */
   sizeOf?(shapeOf: (name: string) => Shape | undefined): number | undefined;
 }
@@ -102,7 +107,8 @@ export function backboneError(name: string): string | undefined {
   return typeof found === "string" ? found : undefined;
 }
 
-function variant(name: string): Variant {
+/** The variant that a name stands for. */
+export function variantNamed(name: string): Variant {
   const found = find(name);
   if (typeof found === "string") throw new RangeError(found);
   return found;
@@ -110,7 +116,7 @@ function variant(name: string): Variant {
 
 /** Builds a backbone with fresh weights. */
 export function makeBackbone(name: string, { seed, ...options }: BackboneOptions = {}): Backbone {
-  const { build } = variant(name);
+  const { build } = variantNamed(name);
   return seed === undefined ? build(options) : withSeed(seed, () => build(options));
 }
 
@@ -119,4 +125,4 @@ export function makeBackbone(name: string, { seed, ...options }: BackboneOptions
  * depends on it or the checkpoint has none. `shapeOf` gives the shape under a name of the backbone's, if the checkpoint has it.
  */
 export const sizeOfTables = (name: string, shapeOf: (name: string) => Shape | undefined): number | undefined =>
-  variant(name).sizeOf?.(shapeOf);
+  variantNamed(name).sizeOf?.(shapeOf);

@@ -17,7 +17,7 @@ import { dropPaths, outputs } from "./blocks.ts";
 import { withMaskToken } from "./mask-token.ts";
 import { relativeIndex, resizePositions, sincosTable } from "./positions.ts";
 import { pairBiases } from "./relative-position.ts";
-import { PatchEmbed, wholeGrid, withClassToken } from "./vit.ts";
+import { classAttention, PatchEmbed, wholeGrid, withClassToken } from "./vit.ts";
 
 const tiny = { dim: 192, depth: 12, heads: 3 };
 const small = { dim: 384, depth: 12, heads: 6 };
@@ -327,9 +327,7 @@ export class Beit extends Module {
 
   /** Where the class token looks in the last block: [b, heads, rows, columns] */
   attention(x: Tensor): Tensor {
-    const [rows, columns] = this.patch_embed.grid(x);
-    const map = this.lastAttention(x);
-    return map.slice(2, 0, 1).slice(3, 1).reshape([x.shape[0], map.shape[1], rows, columns]);
+    return classAttention(this.lastAttention(x), this.patch_embed.grid(x));
   }
 }
 
@@ -349,8 +347,22 @@ const variant = (options: BeitOptions): Variant => ({
   about: `BEiT's ViT, ${options.depth} blocks of ${options.dim} with ${options.heads} heads, patch ${options.patch}, ${placesOf(options)}`,
   build: (asked) => new Beit({ ...options, ...asked }),
   sizeOf: (shapeOf) => sizeOf(options.patch, shapeOf),
+  oneSize: options.relative !== undefined,
 });
 
+const variants: Readonly<Record<string, BeitOptions>> = beits;
+
+/** "beit-base-16-blocks-mean": a table of biases for each block, and features that are the mean of the patch tokens, normed. */
+function parse(name: string): Variant | undefined {
+  const [, base, blocks, mean] = /^(.*?)(-blocks)?(-mean)?$/.exec(name) as RegExpExecArray;
+  if (!Object.hasOwn(variants, base)) return undefined;
+  const options = variants[base];
+  if (blocks && !options.relative) return undefined;
+  return variant({ ...options, relative: blocks ? "per-block" : options.relative, pool: mean ? "mean" : "class" });
+}
+
+/** Each also takes its tables and its pooling as BEiT's fine-tuned networks have them: "beit-base-16-blocks-mean". */
 export const beitFamily: Family = {
-  variants: Object.fromEntries(Object.entries(beits).map(([name, options]) => [name, variant(options)])),
+  variants: Object.fromEntries(Object.entries(variants).map(([name, options]) => [name, variant(options)])),
+  parse,
 };

@@ -1,7 +1,6 @@
 // Weights for images or windows of another size: everything fits but the tables of positions.
 import { type Module, official, type State } from "../nn/module.ts";
-import { sameShape } from "../tape/shape.ts";
-import type { Parameter } from "../tape/tensor.ts";
+import { type Shape, sameShape } from "../tape/shape.ts";
 import type { Host } from "../tape/trace.ts";
 import { resizeMatrix } from "./positions.ts";
 import { type BiasResize, resizeBias } from "./relative-position.ts";
@@ -20,13 +19,13 @@ function gridOf(rows: number, extras: readonly number[]): { extra: number; side:
 }
 
 /** Relative biases: (2 w - 1)^2 rows, in BEiT behind them three for the class token. */
-function fitBiases(table: Host, [rows]: readonly number[], method: BiasResize): Host {
+function fitBiases(table: Host, [rows]: Shape, method: BiasResize): Host {
   const { extra, side } = gridOf(rows, [0, 3]);
   return resizeBias(table, (side + 1) / 2, method, extra);
 }
 
 /** Absolute positions [1, n, d], in front of them perhaps the class token's (and a distillation token's): bicubic, as MAE's util/pos_embed.py. */
-function fitPositions({ data, shape: [, rows, dim] }: Host, [, wanted]: readonly number[]): Host {
+function fitPositions({ data, shape: [, rows, dim] }: Host, [, wanted]: Shape): Host {
   const { extra, side: to } = gridOf(wanted, [0, 1, 2]);
   const { side: from } = gridOf(rows, [extra]);
   const matrix = resizeMatrix(from, [to, to], [to / from, to / from]);
@@ -41,15 +40,16 @@ function fitPositions({ data, shape: [, rows, dim] }: Host, [, wanted]: readonly
   return { data: out, shape: [1, wanted, dim] };
 }
 
-/** The tensor that a parameter of a model should have. */
-function fitted(name: string, parameter: Parameter, given: Host, method: BiasResize): Host {
-  const shape = parameter.officialShape;
-  if (sameShape(shape, given.shape)) return given;
-  if (name.endsWith("relative_position_bias_table") && shape[1] === given.shape[1]) return fitBiases(given, shape, method);
-  if (/(^|\.)(absolute_)?pos_embed$/.test(name) && given.shape.length === 3 && shape[2] === given.shape[2])
-    return fitPositions(given, shape);
-  return given;
+/** How a tensor becomes the one that a parameter of this name and shape should have; undefined where nothing does that. */
+function fitting(name: string, wanted: Shape, given: Shape): ((given: Host, method: BiasResize) => Host) | undefined {
+  if (sameShape(wanted, given)) return (host) => host;
+  if (name.endsWith("relative_position_bias_table") && wanted[1] === given[1]) return (host, method) => fitBiases(host, wanted, method);
+  const places = /(^|\.)(absolute_)?pos_embed$/.test(name) && given.length === 3 && wanted[2] === given[2];
+  return places ? (host) => fitPositions(host, wanted) : undefined;
 }
+
+/** Whether a tensor is a table that can be resized to the shape of a parameter. */
+export const canFit = (name: string, wanted: Shape, given: Shape): boolean => fitting(name, wanted, given) !== undefined;
 
 /**
  * A checkpoint's tensors as `model` needs them when it was made for images or windows of another size, as SimMIM's utils.py and MAE's
@@ -63,7 +63,7 @@ export function fitTables(model: Module, state: State, method: BiasResize = "geo
   for (const [name, parameter] of parameters) {
     if (isConstant(name)) fit.set(name, official(parameter));
     const given = fit.get(name) ?? (name.endsWith(".relative_position_bias_table") ? shared : undefined);
-    if (given) fit.set(name, fitted(name, parameter, given, method));
+    if (given) fit.set(name, fitting(name, parameter.officialShape, given.shape)?.(given, method) ?? given);
   }
   return fit;
 }

@@ -23,6 +23,7 @@ import { cutWindows, joinWindows, padded, padToWindows, shiftMask } from "./wind
 const tiny = { dim: 96, depths: [2, 2, 6, 2], heads: [3, 6, 12, 24] };
 const small = { dim: 96, depths: [2, 2, 18, 2], heads: [3, 6, 12, 24] };
 const base = { dim: 128, depths: [2, 2, 18, 2], heads: [4, 8, 16, 32] };
+const large = { dim: 192, depths: [2, 2, 18, 2], heads: [6, 12, 24, 48] };
 const simmim = { eps: 1e-5, storeMasks: true };
 
 export const swins = {
@@ -32,8 +33,12 @@ export const swins = {
   "swin-small-w14": { ...small, window: 14 },
   "swin-base": { ...base, window: 7 },
   "swin-base-w14": { ...base, window: 14 },
+  "swin-large": { ...large, window: 7 },
+  "swin-tiny-224": { ...tiny, ...simmim, window: 7 },
+  "swin-small-224": { ...small, ...simmim, window: 7 },
   "swin-base-192": { ...base, ...simmim, window: 6, size: 192 },
   "swin-base-224": { ...base, ...simmim, window: 7 },
+  "swin-large-224": { ...large, ...simmim, window: 7 },
 } satisfies Record<string, SwinOptions>;
 
 export interface SwinOptions {
@@ -366,7 +371,7 @@ export class Swin extends Module {
   }
 }
 
-const sourceOf = ({ eps }: SwinOptions) => (eps === 1e-5 ? "SimMIM" : "EsViT");
+const sourceOf = ({ eps }: SwinOptions) => (eps === 1e-5 ? "its authors and SimMIM" : "EsViT");
 
 /**
  * Side of the images that a checkpoint was made for. Its stored masks tell, or its positions, or the first stage whose window had to
@@ -392,8 +397,21 @@ const variant = (options: SwinOptions): Variant => ({
   about: `Swin of ${sourceOf(options)}, ${options.depths.join(", ")} blocks from ${options.dim} channels on, window ${options.window}`,
   build: ({ size, dropPath }) => new Swin({ ...options, size: size ?? options.size, dropPath }),
   sizeOf: (shapeOf) => whole(sizeOf(options, shapeOf)),
+  resize: options.eps === 1e-5 ? "geometric" : "bicubic",
 });
 
+const variants: Readonly<Record<string, SwinOptions>> = swins;
+
+/** "swin-base-224-w12": windows of another side. */
+function parse(name: string): Variant | string | undefined {
+  const [, base, digits] = /^(.*)-w(\d+)$/.exec(name) ?? [];
+  if (base === undefined || !Object.hasOwn(variants, base)) return undefined;
+  const window = Number(digits);
+  return window > 1 ? variant({ ...variants[base], window }) : `Cannot make "${name}": expected windows of 2 x 2 tokens or more`;
+}
+
+/** Each name also takes a window: "swin-base-224-w12". */
 export const swinFamily: Family = {
-  variants: Object.fromEntries(Object.entries(swins).map(([name, options]) => [name, variant(options)])),
+  variants: Object.fromEntries(Object.entries(variants).map(([name, options]) => [name, variant(options)])),
+  parse,
 };

@@ -6,12 +6,9 @@ import { CheckpointError } from "../checkpoint/error.ts";
 import { openCheckpoint } from "../checkpoint/open.ts";
 import { readHosts } from "../checkpoint/stored.ts";
 import { newestCheckpoint } from "../evaluate/checkpoints.ts";
-import { makeBackbone } from "../models/backbone.ts";
-import { fitTables } from "../models/fit-tables.ts";
-import { expectBackbone } from "../models/pretrained.ts";
+import { expectBackbone, readNetwork } from "../models/pretrained.ts";
 import { checkpointFile } from "../models/pull.ts";
 import { findBackbone } from "../models/recognise.ts";
-import { withoutNumbers } from "../nn/init.ts";
 import { loadState, namedState, type Parts } from "../nn/module.ts";
 import { sameShape } from "../tape/shape.ts";
 import type { Parameter } from "../tape/tensor.ts";
@@ -56,9 +53,8 @@ async function beginWithBackbone(checkpoint: Checkpoint, own: readonly Named[], 
     );
   }
   const found = expectBackbone(checkpoint, { backbone });
-  const network = withoutNumbers(() => makeBackbone(backbone, { size }));
-  const state = fitTables(network, await readHosts(found.tensors));
-  const names = [...network.namedState()].map(([name]) => name).filter((name) => state.has(name));
+  const state = (await readNetwork(found, size)).state();
+  const names = [...state.keys()];
   const places = placesOf(names, own);
   if (!places.length) throw new CheckpointError(`Cannot begin with ${checkpoint.where}: nothing in the run is a ${backbone} by its names`);
   const parameters = new Map(own);

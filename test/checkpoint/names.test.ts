@@ -1,6 +1,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { methodOf, placeRank, readings } from "../../src/checkpoint/names.ts";
+import { methodOf, placeRank } from "../../src/checkpoint/names.ts";
+import { readings } from "../../src/checkpoint/schemes.ts";
 import type { StoredTensor } from "../../src/checkpoint/stored.ts";
 import type { Shape } from "../../src/tape/shape.ts";
 
@@ -56,6 +57,16 @@ const renames: [string, string, string][] = [
   ["mmselfsup", "backbone.layers.11.ffn.layers.1.bias", "backbone.blocks.11.mlp.fc2.bias"],
   ["mmselfsup", "backbone.layers.0.attn.qkv.weight", "backbone.blocks.0.attn.qkv.weight"],
   ["mmselfsup", "backbone.ln1.weight", "backbone.norm.weight"],
+  [
+    "mmselfsup",
+    "backbone.stages.1.blocks.0.attn.w_msa.relative_position_bias_table",
+    "backbone.layers.1.blocks.0.attn.relative_position_bias_table",
+  ],
+  ["mmselfsup", "backbone.stages.2.downsample.norm.weight", "backbone.layers.2.downsample.norm.weight"],
+  ["mmselfsup", "backbone.norm3.bias", "backbone.norm.bias"],
+  ["OBoW", "network/feature_extractor._feature_blocks.0.Conv.weight", "network/feature_extractor.conv1.weight"],
+  ["OBoW", "network/feature_extractor._feature_blocks.0.bn.running_var", "network/feature_extractor.bn1.running_var"],
+  ["OBoW", "network/feature_extractor._feature_blocks.3.0.downsample.1.bias", "network/feature_extractor.layer3.0.downsample.1.bias"],
   ["timm", "layers.1.downsample.norm.weight", "layers.0.downsample.norm.weight"],
   ["detectron2", "model/stem.conv1.norm.weight", "model/bn1.weight"],
   ["detectron2", "model/res2.0.conv1.weight", "model/layer1.0.conv1.weight"],
@@ -66,6 +77,7 @@ const renames: [string, string, string][] = [
 ];
 const shown = {
   mmselfsup: "backbone.patch_embed.projection.weight",
+  OBoW: "network/feature_extractor._feature_blocks.0.Conv.weight",
   timm: "layers.3.downsample.reduction.weight",
   detectron2: "model/stem.conv1.norm.weight",
   TensorFlow: "base_model/conv2d/kernel",

@@ -8,7 +8,10 @@ import { writeSafetensors } from "../../src/checkpoint/safetensors.ts";
 import { writeTorch } from "../../src/checkpoint/write-torch.ts";
 import { openEncoder } from "../../src/evaluate/encoder.ts";
 import { makeBackbone } from "../../src/models/backbone.ts";
-import type { Host } from "../../src/tape/trace.ts";
+import { resizeBias } from "../../src/models/relative-position.ts";
+import type { Tensor } from "../../src/tape/tensor.ts";
+import { compile, type Host } from "../../src/tape/trace.ts";
+import { reference } from "../support.ts";
 
 async function inFolder(body: (folder: string) => Promise<void>): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "encoder-"));
@@ -42,6 +45,35 @@ test("a safetensors file without a word about itself is recognised, and sees ima
     assert.equal([encoder.about, encoder.view.size], ["vit-tiny-16", 64]);
     assert.equal([...encoder.backbone.state()], [...network.state()]);
     assert.is((await openEncoder(path, { size: 96 })).view.size, 96);
+  }));
+
+test("tables that serve one size only are resized to the images that are asked for", () =>
+  inFolder(async (folder) => {
+    const path = join(folder, "beit.safetensors");
+    await writeSafetensors(path, makeBackbone("beit-tiny-16", { size: 48, seed: 1 }).state());
+    const table = async (size?: number) =>
+      (await openEncoder(path, { size })).backbone.state().get("rel_pos_bias.relative_position_bias_table");
+    assert.equal((await table())?.shape, [5 ** 2 + 3, 3]);
+    assert.equal((await table(96))?.shape, [11 ** 2 + 3, 3]);
+    const { backbone, view } = await openEncoder(path, { size: (trained) => trained + 16 });
+    assert.is(view.size, 64);
+    const image = { shape: [1, 64, 64, 3], data: new Float32Array(64 * 64 * 3) };
+    const features = await compile((x: Tensor) => backbone.forward(x), reference)(image);
+    assert.equal(features.shape, [1, 192]);
+  }));
+
+test("a network with windows of another side is read when it is asked for, and only then", () =>
+  inFolder(async (folder) => {
+    const path = join(folder, "swin.safetensors");
+    const seven = makeBackbone("swin-tiny", { size: 224, seed: 1 }).state();
+    await writeSafetensors(path, seven);
+    assert.is((await openEncoder(path)).about, "swin-tiny");
+    const { backbone, about } = await openEncoder(path, { backbone: "swin-tiny-w14" });
+    assert.is(about, "swin-tiny-w14");
+    const name = "layers.0.blocks.0.attn.relative_position_bias_table";
+    assert.equal(backbone.state().get(name), resizeBias(seven.get(name) as Host, 14, "bicubic"));
+    const last = "layers.3.blocks.1.attn.relative_position_bias_table";
+    assert.equal(backbone.state().get(last), seven.get(last));
   }));
 
 test("what cannot be used is refused with the file, what it resembles and what it lacks", () =>

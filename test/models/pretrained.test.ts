@@ -13,11 +13,51 @@ import { makeBackbone } from "../../src/models/backbone.ts";
 import { expectBackbone, readBackbone } from "../../src/models/pretrained.ts";
 import type { Host } from "../../src/tape/trace.ts";
 
-type Rename = (name: string, host: Host) => [string, Host];
+type Rename = (name: string, host: Host) => [string, Host] | [string, Host][];
 
 const replaced =
   (...rules: [RegExp, string][]): Rename =>
-  (name, host) => [rules.reduce((text, [from, to]) => text.replace(from, to), name), host];
+  (name, host): [string, Host] => [rules.reduce((text, [from, to]) => text.replace(from, to), name), host];
+
+/** Queries, keys and values as three tensors. */
+function apart(host: Host, [rows]: readonly number[] = host.shape): Host[] {
+  const part = host.data.length / 3;
+  return [0, 1, 2].map((i) => ({ data: host.data.slice(i * part, (i + 1) * part), shape: [rows / 3, ...host.shape.slice(1)] }));
+}
+
+const huggingFaceBlocks: [RegExp, string][] = [
+  [/norm1\./, "layernorm_before."],
+  [/norm2\./, "layernorm_after."],
+  [/attn\.proj\./, "attention.output.dense."],
+  [/mlp\.fc1\./, "intermediate.dense."],
+  [/mlp\.fc2\./, "output.dense."],
+  [/^norm\./, "layernorm."],
+  [/^patch_embed\.proj\./, "embeddings.patch_embeddings.projection."],
+];
+
+/** `attention`: what stands in front of "query". */
+const huggingFace =
+  (attention: string, prefix: string, ...rules: [RegExp, string][]): Rename =>
+  (name, host) => {
+    const [theirs] = replaced(...huggingFaceBlocks, ...rules, [/^/, prefix])(name, host) as [string, Host];
+    if (!/\.attn\.qkv\./.test(theirs)) return [theirs, host];
+    return apart(host).map((one, i): [string, Host] => [theirs.replace("attn.qkv", `${attention}.${["query", "key", "value"][i]}`), one]);
+  };
+
+/** Merging weights as torch.nn.Unfold orders what it reads: the four places of each channel side by side, by row. */
+const unfolded =
+  (rename: Rename): Rename =>
+  (name, host) => {
+    const [theirs] = rename(name, host) as [string, Host];
+    if (!/downsample/.test(name)) return [theirs, host];
+    const columns = host.shape[host.shape.length - 1];
+    const data = host.data.map((_, at) => {
+      const column = at % columns;
+      const [channel, row, across] = [Math.floor(column / 4), Math.floor((column % 4) / 2), column % 2];
+      return host.data[at - column + (2 * across + row) * (columns / 4) + channel];
+    });
+    return [theirs, { data, shape: host.shape }];
+  };
 
 /** [out, in, h, w] as [h, w, in, out]. */
 function outputLast({ data, shape }: Host): Host {
@@ -53,14 +93,112 @@ const cases: [scheme: string, backbone: string, rename: Rename, size?: number][]
     32,
   ],
   [
+    "mmselfsup",
+    "swin-tiny-224",
+    unfolded(
+      replaced(
+        [/^layers\./, "stages."],
+        [/^norm\./, "norm3."],
+        [/^/, "backbone."],
+        [/patch_embed\.proj\./, "patch_embed.projection."],
+        [/\.attn\./, ".attn.w_msa."],
+        [/mlp\.fc1/, "ffn.layers.0.0"],
+        [/mlp\.fc2/, "ffn.layers.1"],
+      ),
+    ),
+    112,
+  ],
+  [
+    "transformers",
+    "vit-tiny-16",
+    huggingFace(
+      "attention.attention",
+      "vit.",
+      [/^blocks\./, "encoder.layer."],
+      [/^cls_token/, "embeddings.cls_token"],
+      [/^pos_embed/, "embeddings.position_embeddings"],
+    ),
+    32,
+  ],
+  [
+    "transformers",
+    "deit-tiny-distilled-16",
+    huggingFace(
+      "attention.attention",
+      "deit.",
+      [/^blocks\./, "encoder.layer."],
+      [/^cls_token/, "embeddings.cls_token"],
+      [/^dist_token/, "embeddings.distillation_token"],
+      [/^pos_embed/, "embeddings.position_embeddings"],
+    ),
+    32,
+  ],
+  [
+    "transformers",
+    "swin-tiny-224",
+    huggingFace(
+      "attention.self",
+      "swin.",
+      [/^layers\./, "encoder.layers."],
+      [/^patch_embed\.norm/, "embeddings.norm"],
+      [/attn\.relative/, "attention.self.relative"],
+    ),
+    112,
+  ],
+  [
+    "torchvision",
+    "vit-tiny-16",
+    replaced(
+      [/^cls_token/, "class_token"],
+      [/^patch_embed\.proj/, "conv_proj"],
+      [/^pos_embed/, "encoder.pos_embedding"],
+      [/^norm\./, "encoder.ln."],
+      [/^blocks\./, "encoder.layers.encoder_layer_"],
+      [/\.norm([12])\./, ".ln_$1."],
+      [/attn\.qkv\./, "self_attention.in_proj_"],
+      [/attn\.proj\./, "self_attention.out_proj."],
+      [/mlp\.fc1/, "mlp.0"],
+      [/mlp\.fc2/, "mlp.3"],
+    ),
+    32,
+  ],
+  [
+    "torchvision",
+    "swin-tiny-224",
+    replaced(
+      [/^patch_embed\.proj/, "features.0.0"],
+      [/^patch_embed\.norm/, "features.0.2"],
+      [/^layers\.0\.blocks/, "features.1"],
+      [/^layers\.0\.downsample/, "features.2"],
+      [/^layers\.1\.blocks/, "features.3"],
+      [/^layers\.1\.downsample/, "features.4"],
+      [/^layers\.2\.blocks/, "features.5"],
+      [/^layers\.2\.downsample/, "features.6"],
+      [/^layers\.3\.blocks/, "features.7"],
+      [/mlp\.fc1/, "mlp.0"],
+      [/mlp\.fc2/, "mlp.3"],
+    ),
+    112,
+  ],
+  [
+    "OBoW",
+    "resnet18-w0.25",
+    replaced(
+      [/^conv1\./, "_feature_blocks.0.Conv."],
+      [/^bn1\./, "_feature_blocks.0.bn."],
+      [/^layer/, "_feature_blocks."],
+      [/^/, "network/feature_extractor."],
+    ),
+  ],
+  [
     "timm",
-    "swin-tiny",
+    "swin-tiny-224",
     replaced(
       [/layers\.2\.downsample/, "layers.3.downsample"],
       [/layers\.1\.downsample/, "layers.2.downsample"],
       [/layers\.0\.downsample/, "layers.1.downsample"],
     ),
-    96,
+    112,
   ],
   [
     "detectron2",
@@ -92,7 +230,10 @@ for (const [scheme, backbone, rename, size] of cases) {
     const state = [...network.state()];
     await writeSafetensors(
       path,
-      state.map(([name, host]) => rename(name, host)),
+      state.flatMap(([name, host]) => {
+        const theirs = rename(name, host);
+        return typeof theirs[0] === "string" ? [theirs as [string, Host]] : (theirs as [string, Host][]);
+      }),
     );
     const checkpoint = await openCheckpoint(path);
     const { network: back, found } = await readBackbone(checkpoint);

@@ -32,8 +32,19 @@ for (const { name } of backbones().filter((entry) => !twins.includes(entry.name)
   });
 }
 
-for (const name of ["resnet50-w2", "resnet18-cifar-w0.25", "simclr-resnet50-sk-w2", "simclr-resnet18-cifar"]) {
-  test(`${name} is recognised by its width`, () => assert.is(findBackbone(checkpointOf(name))?.backbone, name));
+for (const name of [
+  "resnet50-w2",
+  "resnet200-w2",
+  "resnet18-cifar-w0.25",
+  "simclr-resnet50-sk-w2",
+  "simclr-resnet18-cifar",
+  "swin-tiny-w5",
+  "swin-base-224-w8",
+  "vit-base-16-mean",
+  "beit-small-16-blocks",
+  "beit-tiny-16-blocks-mean",
+]) {
+  test(`${name}, which no list has, is recognised`, () => assert.is(findBackbone(checkpointOf(name))?.backbone, name));
 }
 
 test("a network with layers of two names is recognised with both and with one of them", () => {
