@@ -94,6 +94,24 @@ const mae = from("github.com/facebookresearch/mae", "MAE", "https://dl.fbaipubli
   "mae-vit-base-16": { backbone: "vit-base-16", url: "pretrain/mae_pretrain_vit_base.pth", md5: "8cad7c", linear: 67.8, finetune: 83.664 },
   "mae-vit-large-16": { backbone: "vit-large-16", url: "pretrain/mae_pretrain_vit_large.pth", md5: "b8b06e", linear: 76, finetune: 85.952 },
   "mae-vit-huge-14": { backbone: "vit-huge-14", url: "pretrain/mae_pretrain_vit_huge.pth", md5: "9bdbb0", linear: 77.2, finetune: 86.928 },
+  "mae-vit-base-16-finetuned": {
+    backbone: "vit-base-16-mean",
+    url: "finetune/mae_finetuned_vit_base.pth",
+    md5: "1b25e9",
+    finetune: 83.664,
+  },
+  "mae-vit-large-16-finetuned": {
+    backbone: "vit-large-16-mean",
+    url: "finetune/mae_finetuned_vit_large.pth",
+    md5: "51f550",
+    finetune: 85.952,
+  },
+  "mae-vit-huge-14-finetuned": {
+    backbone: "vit-huge-14-mean",
+    url: "finetune/mae_finetuned_vit_huge.pth",
+    md5: "2541f2",
+    finetune: 86.928,
+  },
 });
 
 const barlowTwins = from("github.com/facebookresearch/barlowtwins", "Barlow Twins", "https://dl.fbaipublicfiles.com/barlowtwins/ljng/", {
