@@ -146,7 +146,7 @@ export const placeOfGroup = ({ rows, columns }: Pick<Tile, "rows" | "columns">):
   let end = min(p.k, start + p.part);`;
 
 /**
- * A tile of the product for each group. With `parts`, k is cut into parts of `part` and `y` is [parts, m, n]: sums to be added up by
+ * A tile of the product for each group. With `parts`, k is cut into parts of `part` and `y` is [m, parts, n]: sums to be added up by
  * `sumParts`, which then takes the epilogue.
  */
 export function product(operands: Operands, tile: Tile, epilogue: Elementwise | undefined, parts: boolean): Kernel {
@@ -185,14 +185,14 @@ fn run(group: u32, lane: u32) {${placeOfGroup(tile)}
     if (row >= p.m) { continue; }
     for (var j = 0u; j < ${across}u; j++) {
       let column = ${placeOf(right, "j")};
-      if (column < p.n) { finish(slice * p.m + row, column, sums[i * ${across / 4}u + j / 4u][j % 4u]); }
+      if (column < p.n) { finish(${parts ? "row * p.parts + slice" : "slice * p.m + row"}, column, sums[i * ${across / 4}u + j / 4u][j % 4u]); }
     }
   }
 }`,
   };
 }
 
-/** Adds up the parts [parts, m, n] of a product that was cut along k, in their order, and ends the step. */
+/** Adds up the parts [m, parts, n] of a product that was cut along k, in their order, and ends the step. */
 export function sumParts(epilogue: Elementwise | undefined): Kernel {
   const end = ending(epilogue);
   return {
@@ -206,8 +206,9 @@ export function sumParts(epilogue: Elementwise | undefined): Kernel {
 fn run(group: u32, lane: u32) {
   let i = group * LANES + lane;
   if (i >= p.m * p.n) { return; }
-  var sum = x(i);
-  for (var part = 1u; part < p.parts; part++) { sum += x(part * p.m * p.n + i); }
+  let first = i / p.n * p.parts * p.n + i % p.n;
+  var sum = x(first);
+  for (var part = 1u; part < p.parts; part++) { sum += x(first + part * p.n); }
   finish(i / p.n, i % p.n, sum);
 }`,
   };

@@ -7,7 +7,7 @@ import type { Backend } from "./backend.ts";
 import { type AdapterDescription, type DeviceOptions, type OpenDevice, openDevice } from "./webgpu/device.ts";
 import { GpuExecutable } from "./webgpu/executable.ts";
 import { Pipelines } from "./webgpu/pipelines.ts";
-import { Storage } from "./webgpu/storage.ts";
+import { type SizeLimits, Storage } from "./webgpu/storage.ts";
 import { type ChooseTile, type TileTable, tileChooser } from "./webgpu/tiles.ts";
 
 /** Buffers of so many floats are worth less memory than the dispatches that they keep apart. */
@@ -28,13 +28,13 @@ export class GpuBackend implements Backend {
   #queue: Promise<unknown> = Promise.resolve();
   #broken: Error | undefined;
 
-  /** Takes over a device. `tiles`: those of products, as measured there. */
-  constructor(open: OpenDevice, tiles: TileTable = {}) {
+  /** Takes over a device. `tiles`: those of products, as measured there. `sizes`: smaller limits than the device has. */
+  constructor(open: OpenDevice, tiles: TileTable = {}, sizes: SizeLimits = {}) {
     this.#open = open;
     this.adapter = open.adapter;
     this.halves = open.device.features.has("shader-f16");
     this.notes = open.notes;
-    this.#storage = new Storage(open.device);
+    this.#storage = new Storage(open.device, sizes);
     this.#pipelines = new Pipelines(open.device);
     this.#tileOf = tileChooser(open.device.limits, tiles);
     this.#failure = new Promise((_, reject) => {
@@ -57,7 +57,7 @@ export class GpuBackend implements Backend {
   }
 
   load(trace: Trace): GpuExecutable {
-    return this.loadProgram(lower(trace, { align: this.#storage.alignment / 4, apart: APART, halvesFirst: true }));
+    return this.loadProgram(lower(trace, { align: this.#storage.alignment / 4, segment: this.#storage.segment / 4, apart: APART, halvesFirst: true }));
   }
 
   /** Takes a program that has been lowered already, for this backend's alignment. */

@@ -20,20 +20,23 @@ export interface Placement {
   readonly halvesFirst?: boolean;
   /** Buffers of at most so many floats share their memory with no other, so that steps that only seem to depend on each other do not. */
   readonly apart?: number;
+  /** No buffer reaches over a multiple of so many floats, where one memory ends and the next begins. */
+  readonly segment?: number;
 }
 
 /** Gives every arena buffer its offset. Chains write over an input that nothing reads any more. */
-export function plan(draft: Draft, { align = ALIGN, apart = 0, halvesFirst }: Placement = {}): Program {
+export function plan(draft: Draft, { align = ALIGN, apart = 0, halvesFirst, segment = Number.POSITIVE_INFINITY }: Placement = {}): Program {
   const { steps, outputs } = share(draft);
   const always = { first: 0, last: steps.length };
   const lives = [...lifetimes(steps, outputs).values()]
     .filter(({ buffer }) => buffer.kind === "arena")
     .map((life) => (life.buffer.size <= apart ? { ...life, ...always } : life));
   const first = ({ buffer }: Life) => !!halvesFirst && buffer.dtype === "f16";
-  const halves = place(lives.filter(first), align, 0);
+  const halves = place(lives.filter(first), align, segment, 0);
   const arena = place(
     lives.filter((life) => !first(life)),
     align,
+    segment,
     halves,
   );
   const buffers = [...new Set([...steps.flatMap((step) => [...viewsRead(step), ...writes(step)]), ...outputs].map((view) => view.buffer))];
@@ -97,12 +100,14 @@ const floats = ({ size, dtype }: Buffer): number => (dtype === "f16" ? Math.ceil
  * Offsets from `from` on by size, largest first, each in the smallest gap among those that live at the same time. Returns the end of the
  * last, in floats.
  */
-function place(lives: readonly Life[], align: number, from: number): number {
+function place(lives: readonly Life[], align: number, segment: number, from: number): number {
   const placed: { life: Life; begin: number; end: number }[] = [];
   let arena = from;
   for (const life of [...lives].sort((a, b) => floats(b.buffer) - floats(a.buffer) || a.first - b.first)) {
     const room = Math.ceil(floats(life.buffer) / align) * align;
-    let at = from;
+    const within = (begin: number) =>
+      room <= segment && (begin % segment) + room > segment ? Math.ceil(begin / segment) * segment : begin;
+    let at = within(from);
     let best = -1;
     let gap = Number.POSITIVE_INFINITY;
     for (const other of placed) {
@@ -111,7 +116,7 @@ function place(lives: readonly Life[], align: number, from: number): number {
         best = at;
         gap = other.begin - at;
       }
-      at = Math.max(at, other.end);
+      at = within(Math.max(at, other.end));
     }
     const begin = best >= 0 ? best : at;
     life.buffer.offset = begin;

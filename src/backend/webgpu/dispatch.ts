@@ -21,6 +21,8 @@ export interface Binds {
   readonly buffers: number;
   /** Bytes of one. */
   readonly bytes: number;
+  /** Bytes of the arena that lie in one memory. */
+  readonly segment: number;
   /** Bytes of binding 0. */
   readonly params: number;
 }
@@ -40,7 +42,7 @@ const words = (kernel: Kernel) => 4 * Math.ceil(fields(kernel).length / 4);
  * What a batch binds: one window for each memory, so that batches of a kernel share a shader, or, where such a window is larger than a
  * binding, one for each operand, joined where they overlap.
  */
-function windowsOf({ spans }: Batch, { bytes }: Binds): Window[] {
+function windowsOf({ spans }: Batch, binds: Binds): Window[] {
   const joined = (meet: (a: Window, b: Window) => boolean) => {
     const windows: Window[] = [];
     for (const span of spans) {
@@ -57,8 +59,12 @@ function windowsOf({ spans }: Batch, { bytes }: Binds): Window[] {
     return windows;
   };
   const whole = joined((a, b) => a.home === b.home);
-  return whole.every(({ size }) => size <= bytes) ? whole : joined(overlap);
+  return whole.every((window) => canBind(window, binds)) ? whole : joined(overlap);
 }
+
+/** Whether a window is small enough, and in one memory. */
+const canBind = ({ home, offset, size }: Window, { bytes, segment }: Binds) =>
+  size <= bytes && (typeof home !== "string" || (offset % segment) + size <= segment);
 
 const overlap = (a: Window, b: Window) => a.home === b.home && a.offset < b.offset + b.size && b.offset < a.offset + a.size;
 const within = (outer: Window, { home, offset }: Window) =>
@@ -67,7 +73,7 @@ const within = (outer: Window, { home, offset }: Window) =>
 function fits(batch: Batch, binds: Binds): boolean {
   const windows = windowsOf(batch, binds);
   const numbers = 4 * (4 + batch.calls.length * words(batch.calls[0].kernel));
-  return windows.length <= binds.buffers && windows.every(({ size }) => size <= binds.bytes) && numbers <= binds.params;
+  return windows.length <= binds.buffers && windows.every((window) => canBind(window, binds)) && numbers <= binds.params;
 }
 
 /** Each call's numbers in turn, behind the number of all groups. */
@@ -102,11 +108,11 @@ function single(call: Call, binds: Binds): Dispatch {
   for (const { home, offset, size } of operands) {
     if (!windows.some((window) => window.home === home && window.offset === offset)) windows.push({ home, offset, size });
   }
-  while (windows.length > binds.buffers) joinNearest(windows);
-  for (const { size } of windows) {
-    if (size <= binds.bytes) continue;
+  while (windows.length > binds.buffers) joinNearest(windows, binds);
+  for (const window of windows) {
+    if (canBind(window, binds)) continue;
     throw new RangeError(
-      `Cannot run ${step.label} on this GPU: a kernel sees at most ${binds.bytes} bytes as one buffer, this step needs ${size}; take a smaller batch`,
+      `Cannot run ${step.label} on this GPU: a kernel sees at most ${binds.bytes} bytes as one buffer, this step needs ${window.size}; take a smaller batch`,
     );
   }
   const bindings = operands.map((operand) => windows.findIndex((window) => within(window, operand)));
@@ -122,12 +128,13 @@ function single(call: Call, binds: Binds): Dispatch {
 }
 
 /** Replaces the two windows of one memory with the smallest gap between them by one. */
-function joinNearest(windows: Window[]): void {
+function joinNearest(windows: Window[], binds: Binds): void {
   let best: { first: Window; second: Window; gap: number } | undefined;
   for (const first of windows) {
     for (const second of windows) {
       const gap = second.offset - first.offset - first.size;
       if (first === second || first.home !== second.home || gap < 0 || (best && best.gap <= gap)) continue;
+      if (!canBind(around(first, second), binds)) continue;
       best = { first, second, gap };
     }
   }

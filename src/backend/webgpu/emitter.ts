@@ -1,8 +1,9 @@
 // Collects the kernel calls of a program's steps.
-import type { Kernel } from "../../../gpu/kernel.ts";
+import { FIRST_GROUP, type Kernel } from "../../../gpu/kernel.ts";
 import type { Buffer, Step, View } from "../../tape/program.ts";
 import { size, strides } from "../../tape/shape.ts";
 import type { ChooseTile } from "./tiles.ts";
+import { cutGroups, type Reach, type Sight } from "./windows.ts";
 
 /** Where a buffer lies: in which of the program's memories, and from which byte on. */
 export interface Place {
@@ -45,11 +46,21 @@ export type Encode = (step: Step, out: Emitter) => void;
 /** Temporaries go round over so many floats, so that steps that follow each other do not share them and may run at once. */
 const ROUND = 2 ** 22;
 
+export interface EmitterOptions {
+  /** Chooses the tiles of products. */
+  readonly tileOf: ChooseTile;
+  readonly sight: Sight;
+  /** Floats of the arena that lie in one memory. */
+  readonly segment: number;
+}
+
 export class Emitter {
   readonly calls: Call[] = [];
   readonly tileOf: ChooseTile;
+  readonly sight: Sight;
   readonly #place: (buffer: Buffer) => Place;
   readonly #alignment: number;
+  readonly #segment: number;
   readonly #firstTemporary: number;
   #step: Step | undefined;
   #temporary: number;
@@ -58,12 +69,14 @@ export class Emitter {
   /** Floats that the arena needs with temporaries. */
   arena: number;
 
-  /** `arena`: floats of the plan; `alignment`: floats between possible beginnings of a window; `tileOf` chooses the tiles of products. */
-  constructor(place: (buffer: Buffer) => Place, arena: number, alignment: number, tileOf: ChooseTile) {
+  /** `arena`: floats of the plan. */
+  constructor(place: (buffer: Buffer) => Place, arena: number, { tileOf, sight, segment }: EmitterOptions) {
     this.#place = place;
     this.tileOf = tileOf;
-    this.#alignment = alignment;
-    this.#firstTemporary = Math.ceil(arena / alignment) * alignment;
+    this.sight = sight;
+    this.#segment = segment;
+    this.#alignment = sight.alignment / 4;
+    this.#firstTemporary = Math.ceil(arena / this.#alignment) * this.#alignment;
     this.#temporary = this.#firstTemporary;
     this.arena = arena;
   }
@@ -77,17 +90,26 @@ export class Emitter {
 
   /** Memory for this step alone, without gaps. */
   temporary(shape: readonly number[]): View {
+    const room = Math.ceil(size(shape) / this.#alignment) * this.#alignment;
+    const over = (this.#temporary % this.#segment) + room > this.#segment; // into the arena's next memory
+    if (over) this.#temporary = Math.ceil(this.#temporary / this.#segment) * this.#segment;
     const buffer: Buffer = { id: -1, size: size(shape), kind: "arena", offset: this.#temporary };
-    this.#temporary += Math.ceil(buffer.size / this.#alignment) * this.#alignment;
+    this.#temporary += room;
     this.arena = Math.max(this.arena, this.#temporary);
     return { buffer, offset: 0, shape, strides: strides(shape) };
   }
 
   /**
-   * Emits a kernel. `views`: its operands, reads first; only where each begins matters, the kernel knows its steps. `params` may hold
-   * more than the kernel takes.
+   * Emits a kernel. `views`: its operands, reads first; the kernel knows their steps. `params` may hold more than the kernel takes. `reaches`: what
+   * groups touch of each operand, so that those that are too large to be seen at once can be cut.
    */
-  dispatch(kernel: Kernel, views: readonly View[], params: Readonly<Record<string, number>>, groups: number): void {
+  dispatch(
+    kernel: Kernel,
+    views: readonly View[],
+    params: Readonly<Record<string, number>>,
+    groups: number,
+    reaches: readonly (Reach | undefined)[] = [],
+  ): void {
     const operands = views.map(({ buffer, offset }): Operand => {
       const place = this.#place(buffer);
       const bytes = bytesOf(place);
@@ -95,7 +117,25 @@ export class Emitter {
       return { ...place, size, at: place.offset + bytes * offset };
     });
     if (!this.#together) this.#set++;
-    this.calls.push({ step: this.#step as Step, kernel, operands, params, groups, set: this.#set });
+    const call = { step: this.#step as Step, kernel, operands, params, groups, set: this.#set };
+    if (groups === 0 || operands.every(({ size }) => size <= this.sight.bytes)) this.calls.push(call);
+    else this.#inParts(call, views, reaches);
+  }
+
+  /** A call whose operands are larger than what a kernel sees as one buffer. */
+  #inParts(call: Call, views: readonly View[], reaches: readonly (Reach | undefined)[]): void {
+    const list = call.operands.map((operand, i) => ({ operand, view: views[i], reach: reaches[i], bytes: bytesOf(operand) }));
+    const parts = cutGroups(list, call.groups, this.sight);
+    if (!parts) {
+      const largest = Math.max(...call.operands.map(({ size }) => size));
+      throw new RangeError(
+        `Cannot run ${call.step.label} on this GPU: its kernel sees at most ${this.sight.bytes} bytes at once, a tensor has ${largest} and cannot be cut there; take a smaller batch`,
+      );
+    }
+    const kernel = { ...call.kernel, params: [...call.kernel.params, FIRST_GROUP] };
+    for (const { begin, end, operands } of parts) {
+      this.calls.push({ ...call, kernel, operands, params: { ...call.params, first_group: begin }, groups: end - begin });
+    }
   }
 
   /** Makes what `emit` emits one set: for parts of one tensor, which each have elements of their own. */

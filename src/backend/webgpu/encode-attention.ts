@@ -1,7 +1,9 @@
 // Attention and its gradients: gpu/attention.ts.
 import * as kernels from "../../../gpu/attention.ts";
+import type { Kernel } from "../../../gpu/kernel.ts";
 import type { Step, View } from "../../tape/program.ts";
 import type { Encode } from "./emitter.ts";
+import { box, type Reach } from "./windows.ts";
 
 /** Sizes of q [b, n, heads d] and k [b, m, heads d], and the scale of the scores. */
 function sizes({ attrs }: Step, q: View, k: View) {
@@ -17,12 +19,20 @@ function strides(views: Readonly<Record<string, View>>): Record<string, number> 
   return params;
 }
 
+/** Each group is about one sample, of which there are so many groups; views begin with the axis of samples. */
+const bySample = (views: readonly View[], groups: number): Reach[] =>
+  views.map(({ shape, strides }) => (begin, end) => {
+    const [from, to] = [Math.floor(begin / groups), Math.min(Math.ceil(end / groups), shape[0])];
+    return box(shape.map((n, axis) => ({ step: strides[axis], from: axis ? 0 : from, to: axis ? n : to })));
+  });
+
 const attention: Encode = (step, out) => {
   const [q, k, v] = step.inputs;
   const [y, lse] = step.outputs;
   const { batch, d, params } = sizes(step, q, k);
   const groups = kernels.attentionGroups(batch, params.heads, params.n);
-  out.dispatch(kernels.attention(d), [q, k, v, y, lse], { ...params, ...strides({ q, k, v, y }) }, groups);
+  const reaches = bySample([q, k, v, y, lse], groups / batch);
+  out.dispatch(kernels.attention(d), [q, k, v, y, lse], { ...params, ...strides({ q, k, v, y }) }, groups, reaches);
 };
 
 const attentionGrad: Encode = (step, out) => {
@@ -32,9 +42,11 @@ const attentionGrad: Encode = (step, out) => {
   const { heads, n, m } = params;
   const along = out.temporary([batch, heads, n]);
   const own = { ...params, ...strides({ g, q, k, v, y, dq, dk }), size: batch * heads * n };
-  out.dispatch(kernels.attentionAlong(d), [g, y, along], own, Math.ceil(own.size / 64));
-  out.dispatch(kernels.attentionQueryGrad(d), [g, q, k, v, lse, along, dq], own, kernels.attentionGroups(batch, heads, n));
-  out.dispatch(kernels.attentionKeyGrad(d), [g, q, k, v, lse, along, dk, dv], own, kernels.attentionGroups(batch, heads, m));
+  const emit = (kernel: Kernel, views: readonly View[], groups: number) =>
+    out.dispatch(kernel, views, own, groups, bySample(views, groups / batch));
+  out.dispatch(kernels.attentionAlong(d), [g, y, along], own, Math.ceil(own.size / 64), bySample([g, y, along], (heads * n) / 64));
+  emit(kernels.attentionQueryGrad(d), [g, q, k, v, lse, along, dq], kernels.attentionGroups(batch, heads, n));
+  emit(kernels.attentionKeyGrad(d), [g, q, k, v, lse, along, dk, dv], kernels.attentionGroups(batch, heads, m));
 };
 
 export const attentionEncoders: Record<string, Encode> = { attention, attentionGrad };

@@ -4,6 +4,7 @@ import type { View } from "../../tape/program.ts";
 import { size } from "../../tape/shape.ts";
 import type { Encode } from "./emitter.ts";
 import { emitCopy, emitFill } from "./encode-elementwise.ts";
+import { each, through } from "./windows.ts";
 
 /** Elements [begin, begin + n) of an axis. */
 const part = (view: View, axis: number, begin: number, n: number): View => ({
@@ -44,7 +45,8 @@ const updateSlice: Encode = ({ inputs: [x, piece, start], outputs: [y], attrs },
 
 const gather: Encode = ({ inputs: [x, index], outputs: [y] }, out) => {
   const params = { n: x.shape[0], width: size(x.shape.slice(1)), size: size(y.shape) };
-  out.dispatch(kernels.gather, [x, index, y], params, threads(params.size));
+  const reaches = [undefined, through(64, params.width, 1), each(64)];
+  out.dispatch(kernels.gather, [x, index, y], params, threads(params.size), reaches);
 };
 
 const scatterAdd: Encode = ({ inputs: [x, index], outputs: [y] }, out) => {
@@ -57,18 +59,19 @@ const scatterAdd: Encode = ({ inputs: [x, index], outputs: [y] }, out) => {
 
 const uniform: Encode = ({ inputs: [key], outputs: [y], attrs }, out) => {
   const params = { stream: attrs.stream as number, size: size(y.shape) };
-  out.dispatch(kernels.uniform, [key, y], params, threads(Math.ceil(params.size / 4)));
+  out.dispatch(kernels.uniform, [key, y], params, threads(Math.ceil(params.size / 4)), [undefined, each(256)]);
 };
 
 const argmax: Encode = ({ inputs: [x], outputs: [y] }, out) => {
   const n = x.shape.at(-1) as number;
   const rows = size(x.shape) / n;
-  out.dispatch(kernels.argmax, [x, y], { rows, n }, threads(rows));
+  out.dispatch(kernels.argmax, [x, y], { rows, n }, threads(rows), [each(64 * n), each(64)]);
 };
 
 const argsort: Encode = ({ inputs: [x], outputs: [y] }, out) => {
   const params = { n: x.shape.at(-1) as number, size: size(x.shape) };
-  out.dispatch(kernels.argsort, [x, y], params, threads(params.size));
+  const ofRows = through(64, params.n, params.n);
+  out.dispatch(kernels.argsort, [x, y], params, threads(params.size), [ofRows, ofRows]);
 };
 
 export const moveEncoders: Record<string, Encode> = { concat, pad, updateSlice, gather, scatterAdd, uniform, argmax, argsort };

@@ -5,6 +5,7 @@ import { size } from "../../tape/shape.ts";
 import type { Emitter, Encode } from "./emitter.ts";
 import { endingOf } from "./encode-elementwise.ts";
 import { emitReduce } from "./encode-reduce.ts";
+import { each, through } from "./windows.ts";
 
 function rowsOf(x: View): { rows: number; n: number; size: number; lanes: number } {
   const n = x.shape.at(-1) as number;
@@ -15,29 +16,33 @@ const softmax =
   (logarithm: boolean): Encode =>
   ({ inputs: [x], outputs: [y] }, out) => {
     const { rows, n, lanes } = rowsOf(x);
-    out.dispatch(kernels.softmax(logarithm, lanes), [x, y], { n }, rows);
+    out.dispatch(kernels.softmax(logarithm, lanes), [x, y], { n }, rows, [each(n), each(n)]);
   };
 
 const softmaxGrad =
   (logarithm: boolean): Encode =>
   ({ inputs: [g, y], outputs: [dx] }, out) => {
     const { rows, n, lanes } = rowsOf(g);
-    out.dispatch(kernels.softmaxGrad(logarithm, lanes), [g, y, dx], { n }, rows);
+    out.dispatch(kernels.softmaxGrad(logarithm, lanes), [g, y, dx], { n }, rows, [each(n), each(n), each(n)]);
   };
 
 const layerNorm: Encode = ({ inputs: [x, gamma, beta], outputs: [y, mean, rstd], attrs }, out) => {
   const { rows, n, lanes } = rowsOf(x);
-  out.dispatch(kernels.layerNorm(lanes), [x, gamma, beta, y, mean, rstd], { n, eps: attrs.eps as number }, rows);
+  const reaches = [each(n), undefined, undefined, each(n), each(1), each(1)];
+  out.dispatch(kernels.layerNorm(lanes), [x, gamma, beta, y, mean, rstd], { n, eps: attrs.eps as number }, rows, reaches);
 };
 
 /** Rows of a part of sums over rows, few enough to keep a GPU busy. */
 const partRows = (rows: number, n: number): number => Math.max(16, Math.ceil((rows * n) / 2 ** 16));
 
+/** An operand of a kernel that sums over rows, and how many of its numbers belong to each row; 0: all of them to all rows. */
+type OfRows = readonly [view: View, perRow: number];
+
 /** Emits a kernel that sums over rows in parts, two sums at once, and adds up the parts. */
 function emitSums(
   out: Emitter,
   kernel: (typeof kernels)["deviations"],
-  reads: readonly View[],
+  reads: readonly OfRows[],
   writes: readonly [View, View],
   { rows, n }: { rows: number; n: number },
   params: Record<string, number> = {},
@@ -45,14 +50,28 @@ function emitSums(
   const part = partRows(rows, n);
   const parts = Math.ceil(rows / part);
   const targets = parts === 1 ? writes : writes.map(() => out.temporary([parts, n]));
-  out.dispatch(kernel, [...reads, ...targets], { rows, n, part, size: parts * n, ...params }, Math.ceil((parts * n) / 64));
+  const views = [...reads.map(([view]) => view), ...targets];
+  const reaches = [...reads.map(([, perRow]) => (perRow ? through(64, n, part * perRow) : undefined)), each(64), each(64)];
+  out.dispatch(kernel, views, { rows, n, part, size: parts * n, ...params }, Math.ceil((parts * n) / 64), reaches);
   if (parts > 1) for (const [i, y] of writes.entries()) emitReduce(out, "sum", targets[i], y, [1, parts, n]);
 }
 
 const layerNormGrad: Encode = ({ inputs: [g, x, gamma, mean, rstd], outputs: [dx, dgamma, dbeta] }, out) => {
   const { rows, n, lanes } = rowsOf(x);
-  out.dispatch(kernels.layerNormGrad(lanes), [g, x, gamma, mean, rstd, dx], { n }, rows);
-  emitSums(out, kernels.layerNormSums, [g, x, mean, rstd], [dgamma, dbeta], { rows, n });
+  const reaches = [each(n), each(n), undefined, each(1), each(1), each(n)];
+  out.dispatch(kernels.layerNormGrad(lanes), [g, x, gamma, mean, rstd, dx], { n }, rows, reaches);
+  emitSums(
+    out,
+    kernels.layerNormSums,
+    [
+      [g, n],
+      [x, n],
+      [mean, 1],
+      [rstd, 1],
+    ],
+    [dgamma, dbeta],
+    { rows, n },
+  );
 };
 
 const batchNorm: Encode = (step, out) => {
@@ -61,19 +80,44 @@ const batchNorm: Encode = (step, out) => {
   const { rows, n, size } = rowsOf(x);
   const eps = step.attrs.eps as number;
   const [first, second] = [out.temporary([n]), out.temporary([n])];
-  emitSums(out, kernels.deviations, [x, x], [first, second], { rows, n }); // from the first row
-  out.dispatch(kernels.statistics, [x, first, second, mean, variance], { rows, n }, Math.ceil(n / 64));
+  const center = { ...x, shape: [n], strides: [1] }; // the first row
+  emitSums(
+    out,
+    kernels.deviations,
+    [
+      [x, n],
+      [center, 0],
+    ],
+    [first, second],
+    { rows, n },
+  );
+  out.dispatch(kernels.statistics, [center, first, second, mean, variance], { rows, n }, Math.ceil(n / 64));
   const end = endingOf(step);
   const views = [x, gamma, beta, mean, variance, ...end.views];
-  out.dispatch(kernels.batchNormApply(step.epilogue), views, { n, size, eps, ...end.params }, Math.ceil(size / 64));
+  const ofEnd = end.reaches((begin, elements) => [64 * begin, Math.min(64 * elements, size)]);
+  const reaches = [each(64), undefined, undefined, undefined, undefined, ...ofEnd];
+  out.dispatch(kernels.batchNormApply(step.epilogue), views, { n, size, eps, ...end.params }, Math.ceil(size / 64), reaches);
 };
 
 const batchNormGrad: Encode = ({ inputs: [g, x, gamma, mean, variance], outputs: [dx, dgamma, dbeta], attrs }, out) => {
   const { rows, n, size } = rowsOf(x);
   const eps = attrs.eps as number;
-  emitSums(out, kernels.batchNormSums, [g, x, mean, variance], [dgamma, dbeta], { rows, n }, { eps });
+  emitSums(
+    out,
+    kernels.batchNormSums,
+    [
+      [g, n],
+      [x, n],
+      [mean, 0],
+      [variance, 0],
+    ],
+    [dgamma, dbeta],
+    { rows, n },
+    { eps },
+  );
   const views = [g, x, gamma, mean, variance, dgamma, dbeta, dx];
-  out.dispatch(kernels.batchNormGradApply, views, { rows, n, size, eps }, Math.ceil(size / 64));
+  const reaches = views.map(({ shape }) => (shape.length > 1 ? each(64) : undefined));
+  out.dispatch(kernels.batchNormGradApply, views, { rows, n, size, eps }, Math.ceil(size / 64), reaches);
 };
 
 export const normalizeEncoders: Record<string, Encode> = {

@@ -3,6 +3,7 @@ import type { Kernel } from "../../../gpu/kernel.ts";
 import * as kernels from "../../../gpu/pool.ts";
 import { type Shape, size } from "../../tape/shape.ts";
 import type { Encode } from "./emitter.ts";
+import { through } from "./windows.ts";
 
 /** `images` and `windows`: which of a step's views has the shape of the pooled images, and which of the result. */
 const pool =
@@ -13,7 +14,8 @@ const pool =
     const [, oh, ow] = windows(shapes);
     const total = size(shapes.output);
     const params = { h, w, c, oh, ow, window: attrs.kernel as number, stride: attrs.stride as number, padding: attrs.padding as number };
-    out.dispatch(kernel, [...inputs, outputs[0]], { ...params, size: total }, Math.ceil(total / 64));
+    const reaches = [...inputs, outputs[0]].map((view) => through(64, total / shapes.output[0], size(view.shape.slice(1)))); // whole ones
+    out.dispatch(kernel, [...inputs, outputs[0]], { ...params, size: total }, Math.ceil(total / 64), reaches);
   };
 
 interface Shapes {

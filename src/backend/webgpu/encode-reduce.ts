@@ -4,6 +4,7 @@ import type { View } from "../../tape/program.ts";
 import { size } from "../../tape/shape.ts";
 import { reducedRuns } from "../axes.ts";
 import type { Emitter, Encode } from "./emitter.ts";
+import { each, type Range, type Reach } from "./windows.ts";
 
 /** Threads that keep a GPU busy; fewer results than that are computed in parts. */
 const THREADS = 2 ** 15;
@@ -18,13 +19,24 @@ export type Reduced = readonly [outer: number, n: number, inner: number];
 export function emitReduce(out: Emitter, reduction: Reduction, x: View, y: View, [outer, n, inner]: Reduced): void {
   const rows = inner === 1 && n >= 32;
   const wanted = Math.max(1, Math.floor(THREADS / (outer * inner * (rows ? 64 : 1))));
-  const part = Math.max(Math.ceil(n / wanted), rows ? LEAST_ROWS : LEAST_COLUMNS);
+  const seen = (out.sight.bytes - 2 * out.sight.alignment) / 4; // floats at once
+  const most = Math.floor(seen / inner / (rows ? 1 : 2)); // 64 columns may belong to two parts
+  const part = Math.min(Math.max(Math.ceil(n / wanted), rows ? LEAST_ROWS : LEAST_COLUMNS), Math.max(most, 2));
   const parts = Math.ceil(n / part);
   const results = outer * parts * inner;
   const target = parts === 1 ? y : out.temporary([outer, parts, inner]);
   const params = { n, inner, part, parts, size: results };
-  if (rows) out.dispatch(reduceRows(reduction), [x, target], params, results);
-  else out.dispatch(reduceColumns(reduction), [x, target], params, Math.ceil(results / 64));
+  /** Of x: from where the first of some results begins to where the last one ends. */
+  const read = (begin: number, end: number): Range => {
+    const from = (result: number) => Math.floor(result / inner / parts) * n + (Math.floor(result / inner) % parts) * part;
+    const last = from(end - 1);
+    return [from(begin) * inner, Math.min(last + part, (Math.floor(last / n) + 1) * n) * inner];
+  };
+  if (rows) out.dispatch(reduceRows(reduction), [x, target], params, results, [read, each(1)]);
+  else {
+    const ofGroups: Reach = (begin, end) => read(64 * begin, Math.min(64 * end, results));
+    out.dispatch(reduceColumns(reduction), [x, target], params, Math.ceil(results / 64), [ofGroups, each(64)]);
+  }
   if (parts > 1) emitReduce(out, reduction, target, y, [outer, parts, inner]);
 }
 

@@ -10,7 +10,7 @@ import { Emitter, type Place, type Window } from "./emitter.ts";
 import { encoders } from "./encoders.ts";
 import type { Pipelines } from "./pipelines.ts";
 import { Stopwatch } from "./stopwatch.ts";
-import { mapped, type Storage } from "./storage.ts";
+import { type Arena, mapped, type Storage } from "./storage.ts";
 import type { ChooseTile } from "./tiles.ts";
 
 /** Runs something when its turn has come. */
@@ -21,7 +21,7 @@ const LARGE = 2 ** 14;
 
 /** What a program binds, made for one arena. */
 interface Bound {
-  readonly arena: GPUBuffer;
+  readonly arena: Arena;
   readonly groups: readonly GPUBindGroup[];
 }
 
@@ -64,12 +64,15 @@ export class GpuExecutable implements Executable {
     this.#own = storage.buffer("inputs", bytes);
     for (const [{ data }, offset] of this.#offsets) if (data) this.#write(this.#own, offset, data);
     storage.take(this.#parameters);
-    const { maxStorageBuffersPerShaderStage, maxStorageBufferBindingSize, maxUniformBufferBindingSize } = device.limits;
-    const binds = { buffers: maxStorageBuffersPerShaderStage, bytes: maxStorageBufferBindingSize, params: maxUniformBufferBindingSize };
+    const { maxStorageBuffersPerShaderStage, maxUniformBufferBindingSize } = device.limits;
+    const { sight, segment } = storage;
+    const binds = { buffers: maxStorageBuffersPerShaderStage, bytes: sight.bytes, segment, params: maxUniformBufferBindingSize };
     try {
+      for (const { kind, size, dtype } of program.buffers) {
+        if (kind === "arena") storage.check("an intermediate value", (dtype === "f16" ? 2 : 4) * size);
+      }
       const emitter = this.#emit();
       this.arenaBytes = 4 * emitter.arena;
-      storage.check("intermediate values", this.arenaBytes);
       this.dispatches = dispatches(emitter.calls, binds);
     } catch (error) {
       this.dispose();
@@ -117,7 +120,9 @@ export class GpuExecutable implements Executable {
   }
 
   #emit(): Emitter {
-    const emitter = new Emitter((buffer) => this.#place(buffer), this.#program.arena, this.#storage.alignment / 4, this.#tileOf);
+    const emitter = new Emitter((buffer) => this.#place(buffer), this.#program.arena, {
+      ...{ tileOf: this.#tileOf, sight: this.#storage.sight, segment: this.#storage.segment / 4 },
+    });
     for (const step of this.#program.steps) {
       const encode = encoders[step.op];
       if (!encode) throw new TypeError(`Cannot run "${step.op}" on the gpu backend: it has no kernel there`);
@@ -232,18 +237,13 @@ export class GpuExecutable implements Executable {
   }
 
   /** Submits what has been recorded and reads the outputs. */
-  async #finish(encoder: GPUCommandEncoder, arena: GPUBuffer): Promise<Float32Array[]> {
+  async #finish(encoder: GPUCommandEncoder, arena: Arena): Promise<Float32Array[]> {
     const sizes = this.#program.outputs.map(({ shape }) => 4 * size(shape));
     let at = 0;
     for (const [i, { buffer, offset }] of this.#program.outputs.entries()) {
       const place = this.#place(buffer);
-      encoder.copyBufferToBuffer(
-        typeof place.home === "string" ? arena : place.home,
-        place.offset + 4 * offset,
-        this.#results,
-        at,
-        sizes[i],
-      );
+      const from = located(place.home, place.offset + 4 * offset, arena);
+      encoder.copyBufferToBuffer(from.buffer, from.offset, this.#results, at, sizes[i]);
       at += sizes[i];
     }
     this.#device.queue.submit([encoder.finish()]);
@@ -262,11 +262,10 @@ export class GpuExecutable implements Executable {
   }
 }
 
-const bindingOf = ({ home, offset, size }: Window, arena: GPUBuffer) => ({
-  buffer: typeof home === "string" ? arena : home,
-  offset,
-  size,
-});
+/** Where a byte of a memory lies. */
+const located = (home: Window["home"], offset: number, arena: Arena) =>
+  typeof home === "string" ? arena.at(offset) : { buffer: home, offset };
+const bindingOf = ({ home, offset, size }: Window, arena: Arena) => ({ ...located(home, offset, arena), size });
 
 /** Offsets of the dispatches' parameters, and the end of the last. */
 function slots(dispatches: readonly Dispatch[], alignment: number): number[] {

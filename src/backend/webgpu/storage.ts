@@ -2,6 +2,7 @@
 import type { Parameter } from "../../tape/tensor.ts";
 import { MAP_READ_MODE, usage } from "./device.ts";
 import type { Place } from "./emitter.ts";
+import type { Sight } from "./windows.ts";
 
 interface Slab {
   readonly buffer: GPUBuffer;
@@ -23,17 +24,57 @@ interface Entry {
 const KERNEL_DATA = usage.STORAGE | usage.COPY_DST | usage.COPY_SRC;
 const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
 
+/** Sizes in bytes that a program is held to, below those of the device: for tests. */
+export interface SizeLimits {
+  /** Of a buffer. */
+  readonly buffer?: number;
+  /** Of what a kernel sees as one. */
+  readonly binding?: number;
+}
+
+/** Memory for intermediate values: one range of bytes, in several buffers where it is larger than one may be. */
+export class Arena {
+  readonly bytes: number;
+  readonly #segment: number;
+  readonly #buffers: readonly GPUBuffer[];
+
+  constructor(bytes: number, segment: number, make: (bytes: number) => GPUBuffer) {
+    this.bytes = bytes;
+    this.#segment = segment;
+    this.#buffers = Array.from({ length: Math.ceil(bytes / segment) }, (_, i) => make(Math.min(segment, bytes - i * segment)));
+  }
+
+  /** The buffer that a byte lies in, and where there. */
+  at(offset: number): { buffer: GPUBuffer; offset: number } {
+    const i = Math.floor(offset / this.#segment);
+    return { buffer: this.#buffers[i], offset: offset - i * this.#segment };
+  }
+
+  destroy(): void {
+    for (const buffer of this.#buffers) buffer.destroy();
+  }
+}
+
 /** Buffers on the GPU that outlive a run. */
 export class Storage {
   readonly #device: GPUDevice;
   readonly #parameters = new Map<Parameter, Entry>();
   /** Bytes between possible beginnings of what kernels see. */
   readonly alignment: number;
-  #arena: GPUBuffer | undefined;
+  /** What kernels see as one buffer. */
+  readonly sight: Sight;
+  /** Bytes of the arena that lie in one buffer. */
+  readonly segment: number;
+  readonly #largest: number;
+  #arena: Arena | undefined;
 
-  constructor(device: GPUDevice) {
+  constructor(device: GPUDevice, { buffer, binding }: SizeLimits = {}) {
+    const { maxBufferSize, maxStorageBufferBindingSize, minStorageBufferOffsetAlignment } = device.limits;
     this.#device = device;
-    this.alignment = Math.max(64, device.limits.minStorageBufferOffsetAlignment);
+    this.alignment = Math.max(64, minStorageBufferOffsetAlignment);
+    this.sight = { bytes: Math.min(maxStorageBufferBindingSize, binding ?? Number.POSITIVE_INFINITY), alignment: this.alignment };
+    this.#largest = Math.min(maxBufferSize, buffer ?? Number.POSITIVE_INFINITY);
+    this.segment = Math.floor(this.#largest / this.alignment) * this.alignment;
   }
 
   aligned(bytes: number): number {
@@ -42,10 +83,9 @@ export class Storage {
 
   /** Throws a RangeError if this GPU has no buffers so large. */
   check(label: string, bytes: number): void {
-    const { maxBufferSize } = this.#device.limits;
-    if (bytes <= maxBufferSize) return;
+    if (bytes <= this.#largest) return;
     throw new RangeError(
-      `Cannot make a buffer of ${bytes} bytes (${gib(bytes)}) for ${label}: this GPU makes them of ${gib(maxBufferSize)} at most`,
+      `Cannot make a buffer of ${bytes} bytes (${gib(bytes)}) for ${label}: this GPU makes them of ${gib(this.#largest)} at most`,
     );
   }
 
@@ -63,11 +103,10 @@ export class Storage {
       if (known) known.users++;
       else fresh.push(parameter);
     }
-    const { maxBufferSize } = this.#device.limits;
     while (fresh.length) {
       let bytes = 0;
       let count = 0;
-      while (count < fresh.length && (count === 0 || bytes + this.aligned(4 * fresh[count].size) <= maxBufferSize)) {
+      while (count < fresh.length && (count === 0 || bytes + this.aligned(4 * fresh[count].size) <= this.#largest)) {
         bytes += this.aligned(4 * fresh[count++].size);
       }
       this.#slab(fresh.splice(0, count), bytes);
@@ -155,15 +194,14 @@ export class Storage {
   }
 
   /** The arena, made at least so large. It may be another than before: nothing in it outlives a run. */
-  async arena(bytes: number): Promise<GPUBuffer> {
-    if (this.#arena && this.#arena.size >= bytes) return this.#arena;
-    this.#arena?.destroy();
-    this.#device.queue.submit([]); // Dawn gives memory back with the next submission
+  async arena(bytes: number): Promise<Arena> {
+    if (this.#arena && this.#arena.bytes >= bytes) return this.#arena;
+    this.free();
     this.#device.pushErrorScope("out-of-memory");
-    const arena = this.buffer("intermediate values", bytes);
+    const arena = new Arena(bytes, this.segment, (size) => this.buffer("intermediate values", size));
     const error = await this.#device.popErrorScope();
     if (error) {
-      this.#arena = undefined;
+      arena.destroy();
       throw new RangeError(
         `Cannot fit a program that needs ${bytes} bytes (${gib(bytes)}) for its values into the GPU's memory; take a smaller batch`,
       );

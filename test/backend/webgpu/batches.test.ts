@@ -156,7 +156,7 @@ tests("a sum in two levels waits with its second level for the others", () => {
 });
 
 tests("where a window around all operands is too large, each operand has one, and calls far apart go separately", () => {
-  const near = { buffers: 8, bytes: 256, params: 65536 };
+  const near = { buffers: 8, bytes: 256, segment: 2 ** 32, params: 65536 };
   const apart = (i: number): Range[] => [
     [16 * i, 16],
     [4096 + 16 * i, 16],

@@ -1,0 +1,172 @@
+// Tensors larger than what a kernel sees as one buffer: the limit is set to 64 KiB, so that small ones are too large.
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { type OpenDevice, openDevice } from "../../../src/backend/webgpu/device.ts";
+import { hull } from "../../../src/backend/webgpu/windows.ts";
+import { GpuBackend } from "../../../src/backend/webgpu.ts";
+import { attention } from "../../../src/tape/ops/attention.ts";
+import { concat } from "../../../src/tape/ops/move.ts";
+import { batchNorm, layerNorm } from "../../../src/tape/ops/normalize.ts";
+import type { Shape } from "../../../src/tape/shape.ts";
+import type { Tensor } from "../../../src/tape/tensor.ts";
+import { compile, type Host } from "../../../src/tape/trace.ts";
+import { difference, type Input, make, outputsAndGradients, outputsOf, type Run, reference } from "../../support.ts";
+import { onGpu, skipped } from "./support.ts";
+
+const windows = suite("gpu windows");
+const check = onGpu(windows);
+const BINDING = 2 ** 16;
+let open: OpenDevice;
+let gpu: GpuBackend;
+
+windows.before(async () => {
+  if (skipped) return;
+  open = await openDevice({ software: true });
+  gpu = new GpuBackend(open, {}, { binding: BINDING });
+});
+windows.after(async () => {
+  if (!skipped) await open.close();
+});
+
+const rows: { name: string; run: Run; inputs: Input[]; gradient?: false }[] = [
+  { name: "chain over a row and a column", run: (x, y, z) => x.mul(y).add(z).gelu(), inputs: [[181, 107], [107], [181, 1]] },
+  { name: "permuted copy", run: (x) => x.permute([0, 2, 1]).exp(), inputs: [[31, 29, 23]] },
+  {
+    name: "concat and flip",
+    run: (x, y) => concat([x, y.flip(0)], 1).square(),
+    inputs: [
+      [97, 101],
+      [97, 90],
+    ],
+  },
+  { name: "sums of rows, columns and all", run: (x) => [x.sum(0), x.sum(1), x.square().sum(), x.max(0)], inputs: [[37, 641]] },
+  {
+    name: "matmul with a chain behind",
+    run: (x, w, b, r) => x.matmul(w).add(b).relu().add(r),
+    inputs: [[301, 68], [68, 76], [76], [301, 76]],
+  },
+  {
+    name: "matmul with both factors turned",
+    run: (x, w) => x.t().matmul(w.t()),
+    inputs: [
+      [67, 263],
+      [41, 67],
+    ],
+  },
+  {
+    name: "matmul over batches",
+    run: (x, w) => x.matmul(w),
+    inputs: [
+      [2, 7, 45, 36],
+      [2, 7, 36, 41],
+    ],
+  },
+  { name: "softmax and its logarithm", run: (x) => [x.softmax(), x.logSoftmax()], inputs: [[131, 149]] },
+  { name: "layer norm", run: (x, g, b) => layerNorm(x, g, b, 1e-6), inputs: [[157, 113], [113], [113]] },
+  { name: "batch norm", run: (x, g, b) => batchNorm(x, g, b, 1e-5).y.relu(), inputs: [[7, 13, 13, 20], [20], [20]] },
+  {
+    name: "attention",
+    run: (q, k, v) => attention(q, k, v, { heads: 3, scale: 0.25 }),
+    inputs: [
+      [9, 41, 48],
+      [9, 37, 48],
+      [9, 37, 48],
+    ],
+  },
+  {
+    name: "convolution",
+    run: (x, w) => x.conv2d(w, { stride: 2, padding: 1 }),
+    inputs: [
+      [9, 19, 17, 8],
+      [12, 3, 3, 8],
+    ],
+  },
+  {
+    name: "convolution in groups",
+    run: (x, w) => x.conv2d(w, { padding: 1, groups: 8 }),
+    inputs: [
+      [9, 17, 16, 8],
+      [8, 3, 3, 1],
+    ],
+  },
+  {
+    name: "pooling",
+    run: (x) => [x.maxPool({ kernel: 3, stride: 2, padding: 1 }), x.avgPool({ kernel: 2, stride: 2 })],
+    inputs: [[9, 18, 16, 8]],
+  },
+  {
+    name: "gather",
+    run: (x, i) => x.gather(i),
+    gradient: false, // it scatters, see below
+    inputs: [[11, 83], { shape: [230], data: Array.from({ length: 230 }, (_, i) => (i * 7) % 11) }],
+  },
+];
+
+for (const { name, run, inputs, gradient } of rows) {
+  const evaluate = gradient === false ? outputsOf : outputsAndGradients;
+  check(`${name}: tensors beyond the limit equal the reference`, async () => {
+    const made = make(inputs, name);
+    const expected = await evaluate(run, made, reference);
+    assert.ok([...made, ...expected].some(({ data }) => 4 * data.length > BINDING));
+    const got = await evaluate(run, made, gpu);
+    for (const [i, host] of got.entries()) {
+      const gap = difference(host, expected[i]);
+      assert.ok(gap < 1e-5, `result ${i} differs by ${gap}`);
+    }
+  });
+}
+
+check("intermediate values that no buffer holds together lie in several", async () => {
+  const small = new GpuBackend(open, {}, { buffer: 2 ** 17 });
+  const run = (x: Tensor) => {
+    const kept = [1, 2, 3, 4, 5].map((scale) => x.mul(scale).softmax());
+    return kept
+      .reduce((product, part) => product.mul(part.exp()).softmax())
+      .square()
+      .sum();
+  };
+  const [x] = make([[131, 149]], "arena");
+  const step = compile(run, small);
+  assert.ok((await step.prepare(x)).arenaBytes > 4 * 2 ** 17);
+  const [expected] = await outputsOf(run, [x], reference);
+  assert.ok(difference(await step(x), expected) < 1e-5);
+});
+
+check("what cannot be cut is refused with the op, the sizes and what would do", async () => {
+  const scatter = compile((x: Tensor, i: Tensor) => x.scatterAdd(i, 300), gpu);
+  const operands: Host[] = make([[300, 97], { shape: [300], data: Array.from({ length: 300 }, (_, i) => i) }], "scatter");
+  const error = await scatter(operands[0], operands[1]).catch((error: Error) => error);
+  assert.instance(error, RangeError);
+  assert.match(
+    (error as Error).message,
+    /^Cannot run scatterAdd on this GPU: .* 65536 bytes at once, a tensor has 116\d\d\d .* take a smaller batch/,
+  );
+});
+
+windows("a hull holds every place of its elements and no more than the axis in which they differ", () => {
+  const shape: Shape = [3, 4, 5];
+  for (const strides of [
+    [20, 5, 1],
+    [1, 3, 12],
+    [-20, 0, 7],
+  ]) {
+    const places = Array.from(
+      { length: 60 },
+      (_, i) => Math.floor(i / 20) * strides[0] + (Math.floor(i / 5) % 4) * strides[1] + (i % 5) * strides[2],
+    );
+    for (const [begin, end] of [
+      [0, 60],
+      [7, 8],
+      [21, 24],
+      [3, 19],
+      [18, 43],
+    ]) {
+      const [low, high] = hull({ shape, strides }, begin, end);
+      const touched = places.slice(begin, end);
+      assert.ok(low <= Math.min(...touched) && high > Math.max(...touched));
+      if (end - begin < 4) assert.equal([low, high], [Math.min(...touched), Math.max(...touched) + 1]);
+    }
+  }
+});
+
+windows.run();
