@@ -6,11 +6,12 @@ import type { Backbone } from "../../src/models/backbone.ts";
 import { ViT } from "../../src/models/vit.ts";
 import { Conv2d } from "../../src/nn/conv.ts";
 import { withSeed } from "../../src/nn/init.ts";
-import { Module, namedParameters } from "../../src/nn/module.ts";
+import { Module, namedParameters, nameModules } from "../../src/nn/module.ts";
 import { BatchNorm } from "../../src/nn/norm.ts";
+import { LossScale } from "../../src/nn/optim/loss-scale.ts";
 import { makeOptimizer, type OptimizerSpec } from "../../src/nn/optim/optimizers.ts";
 import type { Tensor } from "../../src/tape/tensor.ts";
-import type { Host } from "../../src/tape/trace.ts";
+import type { Host, Precision } from "../../src/tape/trace.ts";
 import { type Learner, TrainStep } from "../../src/train/step.ts";
 import { fill } from "../fill.ts";
 
@@ -61,6 +62,7 @@ export interface Lesson {
   backbone?: (options?: { dropPath?: number }) => Backbone;
   scalars?: Record<string, number>;
   optimizer?: OptimizerSpec;
+  precision?: Precision;
 }
 
 /** A method with its parts and the means to train them on given views. */
@@ -68,12 +70,20 @@ export function lesson<T extends OptionTable, P extends Parts>(
   method: TypedMethod<T, P>,
   changes: Record<string, number | boolean | string>,
   backend: Backend,
-  { backbone = () => new TinyNet(), scalars = {}, optimizer: spec = { name: "sgd" } }: Lesson = {},
+  { backbone = () => new TinyNet(), scalars = {}, optimizer: spec = { name: "sgd" }, precision }: Lesson = {},
 ) {
   const options = resolveOptions(method.options, changes);
   const parts = withSeed(3, () => method.build(backbone, options));
   const optimizer = makeOptimizer(spec, namedParameters(parts));
-  const learner: Learner = { method: method as Method, options: options as Learner["options"], parts, optimizer, accumulate: 1 };
+  const learner: Learner = {
+    method: method as Method,
+    options: options as Learner["options"],
+    parts,
+    optimizer,
+    accumulate: 1,
+    lossScale: precision === "f16" ? new LossScale() : undefined,
+  };
+  if (precision === "f16") nameModules(parts);
   const step = new TrainStep(learner, backend);
   const all = { lr: 0.1, weightDecay: 0, ...scalars };
   const train = (views: Host[], at: number, epoch = 0) => step.run([views], all, { seed: 5, step: at, epoch });

@@ -8,6 +8,7 @@ import { GpuBackend } from "../../../src/backend/webgpu.ts";
 import { rows } from "../../op-rows.ts";
 import { make, outputsAndGradients, outputsOf } from "../../support.ts";
 import { inHalves } from "./in-halves.ts";
+import { runs } from "./lessons.ts";
 
 const shaders = suite("shaders");
 let dawn: GpuBackend | undefined;
@@ -32,6 +33,14 @@ for (const { name, run, inputs, gradient } of rows) {
     const made = make(inputs, name);
     await evaluate(inHalves(run, made), made, backend, { precision: "f16" });
   });
+}
+
+for (const [name, run] of Object.entries(runs)) {
+  for (const precision of ["f32", "f16"] as const) {
+    check(`${name}: every kernel of a training step compiles, binds and runs in ${precision}`, async (backend) => {
+      await run(backend, precision);
+    });
+  }
 }
 
 check("a shader that does not compile is an error with the step, the line and the reason", async () => {
