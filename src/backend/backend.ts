@@ -15,10 +15,17 @@ export interface Executable {
   prepare?(): Promise<void>;
   /** Runs once. `inputs` in the trace's order; gives the outputs in the trace's order, as copies that stay valid. */
   run(inputs: readonly Float32Array[]): Promise<Float32Array[]>;
+  /** Sets a run going and resolves as soon as the inputs have been taken. Runs come one after the other, in the order of the calls. */
+  start?(inputs: readonly Float32Array[]): Promise<UnderWay<Float32Array[]>>;
   /** Runs once and tells when each step began and how long it took, with all threads meeting after every step. The bits are those of `run`. */
   runTimed?(inputs: readonly Float32Array[]): Promise<TimedRun>;
   /** Frees the program's memory. */
   dispose(): void;
+}
+
+/** A run that has begun: what it gives is still to come. */
+export interface UnderWay<T> {
+  readonly outputs: Promise<T>;
 }
 
 /** How long one step took. */
@@ -36,6 +43,8 @@ export interface TimedRun {
 
 export interface Backend {
   readonly name: string;
+  /** Runs that may be under way before one is waited for; missing where a run that has begun is waited for at once. */
+  readonly ahead?: number;
   /** Whether programs can store values in half precision. */
   readonly halves?: boolean;
   /** GFLOP/s of the fastest kernel on small operands, all threads together: what a program's speed is measured against. */

@@ -5,8 +5,9 @@ import type { Parameter } from "../tape/tensor.ts";
 import type { Trace } from "../tape/trace.ts";
 import type { Backend } from "./backend.ts";
 import { type AdapterDescription, type DeviceOptions, type OpenDevice, openDevice } from "./webgpu/device.ts";
-import { GpuExecutable } from "./webgpu/executable.ts";
+import { GpuExecutable, type Turns } from "./webgpu/executable.ts";
 import { Pipelines } from "./webgpu/pipelines.ts";
+import { UNDER_WAY } from "./webgpu/results.ts";
 import { type SizeLimits, Storage } from "./webgpu/storage.ts";
 import { type ChooseTile, type TileTable, tileChooser } from "./webgpu/tiles.ts";
 
@@ -16,6 +17,7 @@ const APART = 1024;
 /** Runs programs on a GPU; one at a time, in the order in which they are asked for. */
 export class GpuBackend implements Backend {
   readonly name = "gpu";
+  readonly ahead = UNDER_WAY - 1;
   readonly halves: boolean;
   readonly adapter: AdapterDescription;
   /** Remarks on what could not be had as asked. */
@@ -23,8 +25,10 @@ export class GpuBackend implements Backend {
   readonly #open: OpenDevice;
   readonly #storage: Storage;
   readonly #pipelines: Pipelines;
+  readonly #turns: Turns = { inTurn: (work) => this.#inTurn(work), unlessBroken: (work) => this.#unlessBroken(work) };
   readonly #tileOf: ChooseTile;
-  readonly #failure: Promise<never>;
+  /** Work that has not ended, with what makes it fail. */
+  readonly #pending = new Map<Promise<unknown>, (error: Error) => void>();
   #queue: Promise<unknown> = Promise.resolve();
   #broken: Error | undefined;
 
@@ -37,18 +41,15 @@ export class GpuBackend implements Backend {
     this.#storage = new Storage(open.device, sizes);
     this.#pipelines = new Pipelines(open.device);
     this.#tileOf = tileChooser(open.device.limits, tiles);
-    this.#failure = new Promise((_, reject) => {
-      const fail = (reason: string) => {
-        this.#broken ??= new Error(`Cannot go on with the gpu backend: ${reason}`);
-        reject(this.#broken);
-      };
-      void open.device.lost.then(({ message }) => fail(`the GPU was lost (${message})`));
-      open.device.addEventListener("uncapturederror", (event) => {
-        event.preventDefault();
-        fail((event as GPUUncapturedErrorEvent).error.message);
-      });
+    const fail = (reason: string) => {
+      this.#broken ??= new Error(`Cannot go on with the gpu backend: ${reason}`);
+      for (const end of this.#pending.values()) end(this.#broken);
+    };
+    void open.device.lost.then(({ message }) => fail(`the GPU was lost (${message})`));
+    open.device.addEventListener("uncapturederror", (event) => {
+      event.preventDefault();
+      fail((event as GPUUncapturedErrorEvent).error.message);
     });
-    this.#failure.catch(() => {}); // each run hears of it by itself
   }
 
   /** Opens a GPU. Throws a NoGpuError that says why there is none, or none that will do. */
@@ -57,20 +58,35 @@ export class GpuBackend implements Backend {
   }
 
   load(trace: Trace): GpuExecutable {
-    return this.loadProgram(lower(trace, { align: this.#storage.alignment / 4, segment: this.#storage.segment / 4, apart: APART, halvesFirst: true }));
+    return this.loadProgram(
+      lower(trace, { align: this.#storage.alignment / 4, segment: this.#storage.segment / 4, apart: APART, halvesFirst: true }),
+    );
   }
 
   /** Takes a program that has been lowered already, for this backend's alignment. */
   loadProgram(program: Program): GpuExecutable {
     if (this.#broken) throw this.#broken;
-    return new GpuExecutable(program, this.#open.device, this.#storage, this.#pipelines, (work) => this.#inTurn(work), this.#tileOf);
+    return new GpuExecutable(program, this.#open.device, this.#storage, this.#pipelines, this.#turns, this.#tileOf);
   }
 
-  /** Runs `work` when everything before it has finished; it fails when the device does. */
+  /** `work`, which fails when the device does. Closing waits for it. */
+  #unlessBroken<T>(work: Promise<T>): Promise<T> {
+    let fail: (error: Error) => void = () => {};
+    const result = new Promise<T>((resolve, reject) => {
+      fail = reject;
+      work.then(resolve, reject);
+    });
+    this.#pending.set(result, fail);
+    const end = () => void this.#pending.delete(result);
+    result.then(end, end);
+    return result;
+  }
+
+  /** Runs `work` when everything before it has been sent to the GPU. */
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     const result = this.#queue.then(() => {
       if (this.#broken) throw this.#broken;
-      return Promise.race([work(), this.#failure]);
+      return this.#unlessBroken(work());
     });
     this.#queue = result.catch(() => {});
     return result;
@@ -93,6 +109,7 @@ export class GpuBackend implements Backend {
 
   async close(): Promise<void> {
     await this.#queue;
+    await Promise.allSettled(this.#pending.keys());
     if (!this.#broken) await this.#inTurn(() => this.#storage.detach());
     this.#broken ??= new Error("Cannot use the gpu backend: it has been closed");
     await this.#open.close();

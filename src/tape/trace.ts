@@ -1,6 +1,6 @@
 // compile(): runs a function once over symbolic tensors for each set of input shapes, and from then on runs the program
 // that the trace left behind.
-import type { Backend, Executable, StepTime } from "../backend/backend.ts";
+import type { Backend, Executable, StepTime, UnderWay } from "../backend/backend.ts";
 import { apply1 } from "./op.ts";
 import { type Shape, ShapeError, sameShape, size } from "./shape.ts";
 import { Parameter, Tensor } from "./tensor.ts";
@@ -138,6 +138,8 @@ export interface CompiledFunction<A extends unknown[], R> {
   (...args: { [K in keyof A]: Argument<A[K]> }): Promise<Value<R>>;
   /** Traces and loads for arguments of these shapes without running; gives the program's memory and counts. */
   prepare(...args: { [K in keyof A]: Argument<A[K]> }): Promise<Executable>;
+  /** Sets a run going and resolves as soon as its arguments have been taken, where the backend can; else it is over by then. */
+  start(...args: { [K in keyof A]: Argument<A[K]> }): Promise<UnderWay<Value<R>>>;
   /** Runs as a call does, and tells how long each step of the program took. Throws a TypeError if the backend cannot tell. */
   timed(...args: { [K in keyof A]: Argument<A[K]> }): Promise<{ value: Value<R>; times: readonly StepTime[] }>;
 }
@@ -173,6 +175,15 @@ export function compile<A extends unknown[], R>(
     const compiled = await prepare(args);
     return filled(compiled, await compiled.executable.run(inputsOf(args)));
   };
+  const start = async (...args: unknown[]) => {
+    const compiled = await prepare(args);
+    const { executable } = compiled;
+    const inputs = inputsOf(args);
+    const { outputs } = executable.start ? await executable.start(inputs) : { outputs: Promise.resolve(await executable.run(inputs)) };
+    const value = outputs.then((values) => filled(compiled, values));
+    value.catch(() => {}); // whoever waits for it hears of it
+    return { outputs: value };
+  };
   const timed = async (...args: unknown[]) => {
     const compiled = await prepare(args);
     const { executable } = compiled;
@@ -180,7 +191,10 @@ export function compile<A extends unknown[], R>(
     const { outputs, times } = await executable.runTimed(inputsOf(args));
     return { value: filled(compiled, outputs), times };
   };
-  return Object.assign(call, { timed, prepare: async (...args: unknown[]) => (await prepare(args)).executable }) as CompiledFunction<A, R>;
+  return Object.assign(call, { start, timed, prepare: async (...args: unknown[]) => (await prepare(args)).executable }) as CompiledFunction<
+    A,
+    R
+  >;
 }
 
 /** The traced function's result with numbers in place of tensors. */

@@ -44,6 +44,13 @@ export class TrainingError extends Error {
   }
 }
 
+/** A step that has begun. */
+interface Begun {
+  readonly step: number;
+  readonly scalars: Readonly<Record<string, number>>;
+  readonly numbers: Promise<StepNumbers>;
+}
+
 /** Steps whose time gives the speed. */
 const SPEED_WINDOW = 20;
 /** Unreadable pictures that are named; the others are counted. */
@@ -57,7 +64,8 @@ export class Loop {
   readonly #stepsPerEpoch: number;
   readonly #schedules: Readonly<Record<string, Schedule>>;
   #step: number;
-  #numbers?: StepNumbers;
+  #numbers?: StepNumbers; // of the last step that was waited for
+  readonly #underWay: Begun[] = []; // steps since then, oldest first
   #knn?: KnnEvent;
   #checkpoint?: CheckpointFile;
   #savedAt = performance.now();
@@ -139,39 +147,64 @@ export class Loop {
       const batch = (await loader.next()) as Batch; // shuffled loaders have no end
       this.#report(batch);
       const scalars = this.#scalars(pace.position);
-      await this.#oneStep(batch, scalars, begun);
+      await this.#beginStep(batch, scalars, begun);
       if (this.#profiler?.complete) await this.#showProfile();
+      const saving = performance.now() - this.#savedAt >= 1000 * this.#settings.checkpointSeconds;
+      const ahead = saving || this.#due ? 0 : (this.#parts.backend.ahead ?? 0);
+      await this.#underWay.at(-1 - ahead)?.numbers;
       const now = performance.now();
       this.#seconds = [...this.#seconds, (now - begun) / 1000].slice(-SPEED_WINDOW);
       const rate = pace.advance((now - clock) / 1000);
       clock = now;
-      await this.#log(scalars);
+      await this.#endSteps(ahead);
       if (rate !== undefined) await folder.append({ kind: "pace", step: this.#step, rate });
       this.#knn = (await this.#monitor.measure(this.#step, this.#stepsPerEpoch)) ?? this.#knn;
-      if (performance.now() - this.#savedAt >= 1000 * this.#settings.checkpointSeconds) await this.#save();
+      if (saving) await this.#save();
     }
+    await this.#endSteps();
+  }
+
+  /** Whether something happens after this step that all numbers so far are needed for. */
+  get #due(): boolean {
+    const { health, knn } = this.#monitor.due(this.#step, this.#stepsPerEpoch);
+    return health || knn || this.#step === 1 || this.#step % this.#settings.logEvery === 0;
   }
 
   #scalars(position: number): Record<string, number> {
     return Object.fromEntries(Object.entries(this.#schedules).map(([name, schedule]) => [name, schedule(position)]));
   }
 
-  async #oneStep(batch: Batch, scalars: Readonly<Record<string, number>>, asked: number): Promise<void> {
+  /** Sets a step going. Where the backend can run ahead, its numbers come later. */
+  async #beginStep(batch: Batch, scalars: Readonly<Record<string, number>>, asked: number): Promise<void> {
     const { step, learner } = this.#parts;
     const at = { seed: this.#options.seed, step: this.#step, epoch: batch.epoch };
-    const before = this.#numbers;
     const views = cut(batch.views, learner.accumulate);
-    if (this.#profiler?.wants) this.#numbers = await this.#profiler.time(asked, () => step.runTimed(views, scalars, at));
-    else this.#numbers = await step.run(views, scalars, at);
+    let numbers: Promise<StepNumbers>;
+    if (this.#profiler?.wants) {
+      await this.#underWay.at(-1)?.numbers;
+      numbers = Promise.resolve(await this.#profiler.time(asked, () => step.runTimed(views, scalars, at)));
+    } else numbers = (await step.start(views, scalars, at)).outputs;
     this.#profiler?.count();
-    this.#step++;
-    const wrong = notFinite(this.#numbers, before, this.#step);
-    if (!wrong) return;
+    this.#underWay.push({ step: ++this.#step, scalars, numbers });
+  }
+
+  /** Waits for the numbers of steps, checks and tells them, oldest first, until at most `left` steps are under way. */
+  async #endSteps(left = 0): Promise<void> {
+    while (this.#underWay.length > left) {
+      const { step, scalars, numbers } = this.#underWay.shift() as Begun;
+      const before = this.#numbers;
+      this.#numbers = await numbers;
+      const wrong = notFinite(this.#numbers, before, step);
+      if (wrong) this.#giveUp(wrong);
+      await this.#log(step, scalars);
+    }
+  }
+
+  #giveUp(reason: string): never {
     const kept = this.#checkpoint ? `the last good checkpoint is ${this.#checkpoint.path}` : "no checkpoint was written before";
-    const range = learner.lossScale ? "; --precision f32 holds larger numbers" : "";
     throw new TrainingError(
-      `${wrong}; ${kept}`,
-      `a lower learning rate (--lr) or more warm-up (--set schedule.warmupEpochs=N) often helps${range}`,
+      `${reason}; ${kept}`,
+      "a lower learning rate (--lr) or more warm-up (--set schedule.warmupEpochs=N) often helps",
     );
   }
 
@@ -193,12 +226,13 @@ export class Loop {
     }
   }
 
-  async #log(scalars: Readonly<Record<string, number>>): Promise<void> {
+  async #log(step: number, scalars: Readonly<Record<string, number>>): Promise<void> {
     const { pace, folder } = this.#parts;
     const { loss, metrics } = this.#numbers as StepNumbers;
-    const [step, steps] = [this.#step, pace.expectedSteps];
+    const steps = pace.expectedSteps;
     const secondsPerStep = this.#seconds.reduce((a, b) => a + b) / this.#seconds.length;
-    const logged = step === 1 || step % this.#settings.logEvery === 0 || pace.finished;
+    const last = pace.finished && step === this.#step;
+    const logged = step === 1 || step % this.#settings.logEvery === 0 || last;
     const epoch = step / this.#stepsPerEpoch;
     const speed = { imagesPerSecond: this.#options.batch / secondsPerStep, memoryBytes: process.memoryUsage.rss() };
     if (logged) await folder.append({ kind: "step", step, epoch, loss, ...scalars, ...metrics, ...speed });

@@ -87,12 +87,18 @@ export class Monitor {
     return undefined;
   }
 
+  /** What is to be measured after a step. */
+  due(step: number, stepsPerEpoch: number): { health: boolean; knn: boolean } {
+    const { healthEvery, knnEvery } = this.#parts.folder.record.settings;
+    const every = Math.max(1, Math.round(knnEvery * stepsPerEpoch));
+    return { health: healthEvery > 0 && step % healthEvery === 0, knn: knnEvery > 0 && step % every === 0 };
+  }
+
   /** Measures what is due after a step. */
   async measure(step: number, stepsPerEpoch: number): Promise<KnnEvent | undefined> {
-    const { healthEvery, knnEvery } = this.#parts.folder.record.settings;
-    if (healthEvery > 0 && step % healthEvery === 0) await this.#measureHealth(step);
-    const every = Math.max(1, Math.round(knnEvery * stepsPerEpoch));
-    return knnEvery > 0 && step % every === 0 ? this.#measureKnn(step, step / stepsPerEpoch) : undefined;
+    const { health, knn } = this.due(step, stepsPerEpoch);
+    if (health) await this.#measureHealth(step);
+    return knn ? this.#measureKnn(step, step / stepsPerEpoch) : undefined;
   }
 
   /** Measures everything once more at the end of a run, unless that was done. */

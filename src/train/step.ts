@@ -1,5 +1,5 @@
 // One training step as one program: loss, gradients, optimiser, what follows the weights. It knows no method, backbone or device.
-import type { Backend, Executable, StepTime } from "../backend/backend.ts";
+import type { Backend, Executable, StepTime, UnderWay } from "../backend/backend.ts";
 import type { Losses, Method, Parts } from "../methods/method.ts";
 import type { OptionTable, OptionValues } from "../methods/options.ts";
 import { namedParameters, withContext } from "../nn/module.ts";
@@ -108,8 +108,13 @@ export class TrainStep {
   }
 
   /** Runs one step on as many micro-batches as the learner accumulates: views[micro][view] is [b, h, w, 3]. */
-  run(batches: Host[][], scalars: Readonly<Record<string, number>>, at: Position): Promise<StepNumbers> {
-    return this.#run(batches, scalars, at, (step, args) => step(...args));
+  async run(batches: Host[][], scalars: Readonly<Record<string, number>>, at: Position): Promise<StepNumbers> {
+    return (await this.start(batches, scalars, at)).outputs;
+  }
+
+  /** As `run`, but resolves as soon as the batches have been taken, if the backend can run ahead. */
+  start(batches: Host[][], scalars: Readonly<Record<string, number>>, at: Position): Promise<UnderWay<StepNumbers>> {
+    return this.#start(batches, scalars, at, (step, args) => step.start(...args));
   }
 
   /** As `run`, and tells how long each step of each program took, a list a micro-batch. */
@@ -119,36 +124,38 @@ export class TrainStep {
     at: Position,
   ): Promise<{ numbers: StepNumbers; times: TimedProgram[] }> {
     const times: TimedProgram[] = [];
-    const numbers = await this.#run(batches, scalars, at, async (step, args) => {
+    const { outputs } = await this.#start(batches, scalars, at, async (step, args) => {
       const begunMs = performance.now();
       const timed = await step.timed(...args);
       times.push({ begunMs, steps: timed.times });
-      return timed.value;
+      return { outputs: Promise.resolve(timed.value) };
     });
-    return { numbers, times };
+    return { numbers: await outputs, times };
   }
 
-  async #run(
+  async #start(
     batches: Host[][],
     scalars: Readonly<Record<string, number>>,
     at: Position,
-    call: (step: Step, args: Arguments) => ReturnType<Step>,
-  ): Promise<StepNumbers> {
+    call: (step: Step, args: Arguments) => ReturnType<Step["start"]>,
+  ): Promise<UnderWay<StepNumbers>> {
     const { accumulate } = this.#learner;
     if (batches.length !== accumulate) throw new RangeError(`Cannot step on ${batches.length} micro-batches: expected ${accumulate}`);
-    const results: Awaited<ReturnType<Step>>[] = [];
+    const results: ReturnType<Step>[] = [];
     for (const [micro, views] of batches.entries()) {
       const args = this.#arguments(views, scalars, at, micro);
       const last = micro === accumulate - 1;
       if (!last) {
-        results.push(await call(this.#gather, args));
+        results.push((await call(this.#gather, args)).outputs);
         continue;
       }
       const update = await this.#updating(at.epoch);
       update.executables.add(await update.step.prepare(...args));
-      results.push(await call(update.step, args));
+      results.push((await call(update.step, args)).outputs);
     }
-    return this.#numbers(results, at.epoch);
+    const numbers = Promise.all(results).then((all) => this.#numbers(all, at.epoch));
+    numbers.catch(() => {}); // whoever waits for it hears of it
+    return { outputs: numbers };
   }
 
   #numbers(results: Awaited<ReturnType<Step>>[], epoch: number): StepNumbers {

@@ -1,20 +1,25 @@
 // A program on the gpu backend: its dispatches with their pipelines and bind groups, and one run of them.
 import { writes } from "../../tape/assign.ts";
 import type { Buffer, Program, Step } from "../../tape/program.ts";
-import { size } from "../../tape/shape.ts";
 import type { Parameter } from "../../tape/tensor.ts";
-import type { Executable, StepTime, TimedRun } from "../backend.ts";
+import type { Executable, StepTime, TimedRun, UnderWay } from "../backend.ts";
 import { usage } from "./device.ts";
 import { type Dispatch, dispatches } from "./dispatch.ts";
 import { Emitter, type Place, type Window } from "./emitter.ts";
 import { encoders } from "./encoders.ts";
 import type { Pipelines } from "./pipelines.ts";
+import { Results } from "./results.ts";
 import { Stopwatch } from "./stopwatch.ts";
-import { type Arena, mapped, type Storage } from "./storage.ts";
+import type { Arena, Storage } from "./storage.ts";
 import type { ChooseTile } from "./tiles.ts";
 
-/** Runs something when its turn has come. */
-export type InTurn = <T>(work: () => Promise<T>) => Promise<T>;
+/** How programs of one device come after each other. */
+export interface Turns {
+  /** Runs something when all before it has been sent to the GPU. */
+  inTurn<T>(work: () => Promise<T>): Promise<T>;
+  /** Makes a wait fail when the device does. */
+  unlessBroken<T>(work: Promise<T>): Promise<T>;
+}
 
 /** Inputs of so many floats are sent on their own, smaller ones together. */
 const LARGE = 2 ** 14;
@@ -34,7 +39,7 @@ export class GpuExecutable implements Executable {
   readonly #device: GPUDevice;
   readonly #storage: Storage;
   readonly #pipelines: Pipelines;
-  readonly #inTurn: InTurn;
+  readonly #turns: Turns;
   readonly #tileOf: ChooseTile;
   readonly #parameters: readonly Parameter[];
   readonly #assigned: readonly Parameter[];
@@ -44,17 +49,17 @@ export class GpuExecutable implements Executable {
   readonly #small: Float32Array; // the first inputs, side by side as in `own`
   readonly #params: GPUBuffer;
   readonly #paramSlots: readonly number[];
-  readonly #results: GPUBuffer;
+  readonly #results: Results;
   #copy = new Float32Array(0);
   #bound: Bound | undefined;
   #disposed = false;
 
-  constructor(program: Program, device: GPUDevice, storage: Storage, pipelines: Pipelines, inTurn: InTurn, tileOf: ChooseTile) {
+  constructor(program: Program, device: GPUDevice, storage: Storage, pipelines: Pipelines, turns: Turns, tileOf: ChooseTile) {
     this.#program = program;
     this.#device = device;
     this.#storage = storage;
     this.#pipelines = pipelines;
-    this.#inTurn = inTurn;
+    this.#turns = turns;
     this.#tileOf = tileOf;
     this.steps = program.steps.length;
     this.#parameters = program.buffers.flatMap(({ parameter }) => parameter ?? []);
@@ -63,10 +68,15 @@ export class GpuExecutable implements Executable {
     this.#small = new Float32Array(small / 4);
     this.#own = storage.buffer("inputs", bytes);
     for (const [{ data }, offset] of this.#offsets) if (data) this.#write(this.#own, offset, data);
+    this.#results = new Results(device, storage, program.outputs);
     storage.take(this.#parameters);
     const { maxStorageBuffersPerShaderStage, maxUniformBufferBindingSize } = device.limits;
-    const { sight, segment } = storage;
-    const binds = { buffers: maxStorageBuffersPerShaderStage, bytes: sight.bytes, segment, params: maxUniformBufferBindingSize };
+    const binds = {
+      buffers: maxStorageBuffersPerShaderStage,
+      bytes: storage.sight.bytes,
+      segment: storage.segment,
+      params: maxUniformBufferBindingSize,
+    };
     try {
       for (const { kind, size, dtype } of program.buffers) {
         if (kind === "arena") storage.check("an intermediate value", (dtype === "f16" ? 2 : 4) * size);
@@ -82,8 +92,6 @@ export class GpuExecutable implements Executable {
     this.#params = this.#writeParams();
     this.#compiled = Promise.all(this.dispatches.map(({ shader, label, windows }) => pipelines.get(shader, windows.length, label)));
     this.#compiled.catch(() => {}); // each run hears of it by itself
-    const results = program.outputs.reduce((sum, view) => sum + 4 * size(view.shape), 0);
-    this.#results = device.createBuffer({ label: "results", size: Math.max(results, 4), usage: usage.MAP_READ | usage.COPY_DST });
   }
 
   #write(buffer: GPUBuffer, offset: number, data: Float32Array): void {
@@ -114,6 +122,8 @@ export class GpuExecutable implements Executable {
   }
 
   #place(buffer: Buffer): Place {
+    const result = this.#results.place(buffer);
+    if (result) return result;
     if (buffer.kind === "arena") return { home: buffer.dtype === "f16" ? "halves" : "arena", offset: 4 * (buffer.offset as number) };
     if (buffer.parameter) return this.#storage.place(buffer.parameter);
     return { home: this.#own, offset: this.#offsets.get(buffer) as number };
@@ -169,16 +179,24 @@ export class GpuExecutable implements Executable {
   /** Compiles all kernels and takes the memory, as the first run would. Rejects with an error that names the op. */
   async prepare(): Promise<void> {
     await this.#compiled;
-    await this.#inTurn(() => this.#bind());
+    await this.#turns.inTurn(() => this.#bind());
   }
 
-  run(inputs: readonly Float32Array[]): Promise<Float32Array[]> {
-    return this.#turn(inputs, ({ arena, groups }, pipelines) => {
+  async run(inputs: readonly Float32Array[]): Promise<Float32Array[]> {
+    return (await this.start(inputs)).outputs;
+  }
+
+  start(inputs: readonly Float32Array[]): Promise<UnderWay<Float32Array[]>> {
+    return this.#turn(inputs, async ({ arena, groups }, pipelines) => {
+      const copy = await this.#results.take();
       const encoder = this.#device.createCommandEncoder();
       const pass = encoder.beginComputePass();
-      for (let i = 0; i < groups.length; i++) this.#dispatch(pass, i, pipelines[i], groups[i]);
+      for (let i = 0; i < groups.length; i++) {
+        if (pipelines[i] !== pipelines[i - 1]) pass.setPipeline(pipelines[i]);
+        this.#dispatch(pass, i, groups[i]);
+      }
       pass.end();
-      return this.#finish(encoder, arena);
+      return { outputs: this.#finish(encoder, arena, copy) };
     });
   }
 
@@ -189,15 +207,17 @@ export class GpuExecutable implements Executable {
   runTimed(inputs: readonly Float32Array[]): Promise<TimedRun> {
     if (!this.#device.features.has("timestamp-query")) throw new TypeError("Cannot time a program on this GPU: it keeps no times");
     return this.#turn(inputs, async ({ arena, groups }, pipelines) => {
+      const copy = await this.#results.take();
       const watch = new Stopwatch(this.#device, groups.length);
       const encoder = this.#device.createCommandEncoder();
       for (let i = 0; i < groups.length; i++) {
         const pass = encoder.beginComputePass(watch.pass(i));
-        this.#dispatch(pass, i, pipelines[i], groups[i]);
+        pass.setPipeline(pipelines[i]);
+        this.#dispatch(pass, i, groups[i]);
         pass.end();
       }
       watch.collect(encoder);
-      const outputs = await this.#finish(encoder, arena);
+      const outputs = await this.#finish(encoder, arena, copy);
       const times = await watch.read();
       watch.free();
       return { outputs, times: this.#timesOfSteps(times) };
@@ -220,7 +240,7 @@ export class GpuExecutable implements Executable {
 
   /** Takes the program's turn: `work` runs with inputs and memory in place. */
   #turn<T>(inputs: readonly Float32Array[], work: (bound: Bound, pipelines: readonly GPUComputePipeline[]) => Promise<T>): Promise<T> {
-    return this.#inTurn(async () => {
+    return this.#turns.inTurn(async () => {
       if (this.#disposed) throw new Error("Cannot run a program that has been disposed of");
       const pipelines = await this.#compiled;
       const bound = await this.#bind();
@@ -229,36 +249,36 @@ export class GpuExecutable implements Executable {
     });
   }
 
-  #dispatch(pass: GPUComputePassEncoder, i: number, pipeline: GPUComputePipeline, group: GPUBindGroup): void {
+  #dispatch(pass: GPUComputePassEncoder, i: number, group: GPUBindGroup): void {
     const [columns, rows] = this.dispatches[i].grid;
-    pass.setPipeline(pipeline);
     pass.setBindGroup(0, group);
     pass.dispatchWorkgroups(columns, rows);
   }
 
-  /** Submits what has been recorded and reads the outputs. */
-  async #finish(encoder: GPUCommandEncoder, arena: Arena): Promise<Float32Array[]> {
-    const sizes = this.#program.outputs.map(({ shape }) => 4 * size(shape));
-    let at = 0;
-    for (const [i, { buffer, offset }] of this.#program.outputs.entries()) {
+  /** Submits what has been recorded and reads the outputs through `copy`. */
+  #finish(encoder: GPUCommandEncoder, arena: Arena, copy: GPUBuffer): Promise<Float32Array[]> {
+    this.#results.copy(encoder, copy, ({ buffer, offset }) => {
       const place = this.#place(buffer);
-      const from = located(place.home, place.offset + 4 * offset, arena);
-      encoder.copyBufferToBuffer(from.buffer, from.offset, this.#results, at, sizes[i]);
-      at += sizes[i];
-    }
+      return located(place.home, place.offset + 4 * offset, arena);
+    });
     this.#device.queue.submit([encoder.finish()]);
     for (const parameter of this.#assigned) this.#storage.changed(parameter);
-    return mapped(this.#results, sizes);
+    const outputs = this.#turns.unlessBroken(this.#results.read(copy));
+    outputs.catch(() => {}); // whoever waits for it hears of it
+    return outputs;
   }
 
   /** Frees the program's memory, after the runs that wait. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    void this.#inTurn(async () => {
-      await this.#storage.drop(this.#parameters);
-      for (const buffer of [this.#own, this.#params, this.#results]) buffer?.destroy(); // the last two are missing where loading failed
-    }).catch(() => {}); // a device that is gone has freed them
+    void this.#turns
+      .inTurn(async () => {
+        await this.#storage.drop(this.#parameters);
+        await this.#results.free();
+        for (const buffer of [this.#own, this.#params]) buffer?.destroy(); // the last one is missing where loading failed
+      })
+      .catch(() => {}); // a device that is gone has freed them
   }
 }
 

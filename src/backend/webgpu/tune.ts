@@ -86,7 +86,7 @@ async function race(of: ShapeClass, program: Program, { open, storage, pipelines
       device,
       storage,
       pipelines,
-      (work) => work(),
+      { inTurn: (work) => work(), unlessBroken: (work) => work },
       () => tiles[name],
     );
     return { name, executable, best: Number.POSITIVE_INFINITY };

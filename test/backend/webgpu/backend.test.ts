@@ -82,6 +82,35 @@ check("runs that are asked for at once come one after the other", async () => {
   );
 });
 
+check("runs begin while others are under way: inputs may change once a run has begun, and outputs come in order", async () => {
+  const count = new Parameter([2], new Float32Array(2));
+  const step = compile((x: Tensor) => {
+    assign(count, count.mul(2).add(x));
+    return { whole: count.mul(1), first: count.slice(0, 0, 1), input: x };
+  }, gpu);
+  const x: Host = { data: new Float32Array(2), shape: [2] };
+  const begun: Promise<{ whole: Host; first: Host; input: Host }>[] = [];
+  for (let i = 1; i <= 7; i++) {
+    x.data.set([i, -i]);
+    begun.push((await step.start(x)).outputs);
+  }
+  x.data.fill(99);
+  const [whole, first, input] = [[] as number[][], [] as number[], [] as number[]];
+  for (const outputs of await Promise.all(begun)) {
+    whole.push([...outputs.whole.data]);
+    first.push(outputs.first.data[0]);
+    input.push(outputs.input.data[0]);
+  }
+  assert.equal(
+    whole,
+    [1, 4, 11, 26, 57, 120, 247].map((v) => [v, -v]),
+  );
+  assert.equal(first, [1, 4, 11, 26, 57, 120, 247]);
+  assert.equal(input, [1, 2, 3, 4, 5, 6, 7]);
+  (await step.start(x)).outputs.catch(() => assert.unreachable("a program is freed when its runs have ended"));
+  (await step.prepare(x)).dispose();
+});
+
 check("a grid of more than 65,535 workgroups reaches every element", async () => {
   const n = 65536 * 256 + 4099;
   const step = compile((x: Tensor) => {
