@@ -1,4 +1,4 @@
-// npm run bench:gpu -- [--gpu NAME] [--software] [--no-tune] [--only TEXT] [--batch N] [--side N] [--rounds N] [--seconds N] [--steps N] [--card NAME] [--out FOLDER]
+// npm run bench:gpu -- [FLAGS]; --help lists them.
 //
 // Measures a GPU: products, convolutions, a transformer block and a training step of DINO with ViT-S/16, against PyTorch on the same card in
 // turn if a Python has it. Measures what a step costs the host, and counts what it computes and moves and the least time that this takes a
@@ -18,8 +18,24 @@ import { type GpuJob, gpuJobs, openJob, sampledError } from "./products.ts";
 import { dinoSmall, openSteps } from "./step.ts";
 import { type DinoJob, Torch } from "./torch.ts";
 
+const usage = `Usage: bench [--gpu NAME] [--software] [--no-tune] [--only TEXT] [--batch N] [--side N] [--rounds N] [--seconds N]
+             [--steps N] [--card NAME] [--out FOLDER]
+
+  --gpu NAME    a part of the card's name  [the first]
+  --software    take a driver that computes on the CPU, too
+  --no-tune     do not measure which tiles are fastest
+  --only TEXT   what has this in its name, "host" and "paper" too
+  --batch N     images of convolutions and training steps  [64]
+  --side N      rows and columns of the products  [4096]
+  --rounds N    turns of each rival  [5]
+  --seconds N   time of each rival, all its turns together  [1]
+  --steps N     steps over which memory may grow  [5000]
+  --card NAME   whose numbers bound the step on paper  [H200 SXM]
+  --out FOLDER  where gpu.md and gpu.json go  [.cache/bench]`;
+
 const { values: flags } = parseArgs({
   options: {
+    help: { type: "boolean", default: false },
     gpu: { type: "string" },
     software: { type: "boolean", default: false },
     "no-tune": { type: "boolean", default: false },
@@ -33,6 +49,10 @@ const { values: flags } = parseArgs({
     out: { type: "string", default: ".cache/bench" },
   },
 });
+if (flags.help) {
+  console.log(usage);
+  process.exit();
+}
 const batch = Number(flags.batch);
 const rounds = { rounds: Number(flags.rounds), stretchMs: (1000 * Number(flags.seconds)) / Number(flags.rounds) };
 
