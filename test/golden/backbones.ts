@@ -77,17 +77,17 @@ export async function training(
     if (unstable || gradientErrors[row] > 0.02) continue;
     check.digest("train.grad", gradients.get(name) as Host, { sums: bound, elements: Math.max(elements, 20 * bound), own: bound }, row);
   }
-  buffers(golden, check, model, unstable ? 1e-2 : Math.max(1e-4, 30 * ownError(golden, "train.buffers.max")));
+  await buffers(golden, check, backend, model, unstable ? 1e-2 : Math.max(1e-4, 30 * ownError(golden, "train.buffers.max")));
 }
 
-function buffers(golden: Golden, check: Check, model: Module, bound: number): void {
+async function buffers(golden: Golden, check: Check, backend: Backend, model: Module, bound: number): Promise<void> {
   if (!golden.tensors.has("train.buffers")) return;
   const named = new Map(model.namedParameters());
   const names: string[] = JSON.parse(golden.metadata.buffers);
   for (const [row, name] of names.entries()) {
     const buffer = named.get(name);
     if (!buffer) throw new RangeError(`Cannot find the buffer "${name}" in the model`);
-    check.digest("train.buffers", official(buffer), { sums: bound, elements: 10 * bound, own: bound }, row);
+    check.digest("train.buffers", official(buffer, await backend.read(buffer)), { sums: bound, elements: 10 * bound, own: bound }, row);
   }
 }
 
