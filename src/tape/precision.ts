@@ -1,6 +1,6 @@
 // Values in half precision (`--precision f16`): what modules compute, and the gradients of that, is stored as float16, and products may
 // round their operands to it. Everything is still computed in float32, and stays so where it is stored outside of modules (losses, and
-// what optimisers do), in statistics and other sums, softmax, gradients of weights, indices and results. Mixed precision as in
+// what optimisers do), in statistics and other sums, softmax, normalize, gradients of weights, indices and results. Mixed precision as in
 // Micikevicius et al. 2018, arXiv 1710.03740; which ops round is PyTorch's choice for autocast but for layer norm and residual sums, which
 // are rounded here too.
 import { viewsRead, writes } from "./assign.ts";
@@ -31,7 +31,7 @@ const ROUNDED: Readonly<Record<string, number>> = {
 const PRODUCTS = new Set(["matmul", "conv2d", "conv2dInputGrad", "conv2dWeightGrad", "attention", "attentionGrad"]);
 
 /** Whether a node was traced in a module's forward pass or in the gradient of one. */
-const inModule = ({ scope }: Node) => !!scope?.module && scope.pass !== "update";
+const inModule = ({ scope }: Node) => !!scope?.module && scope.pass !== "update" && !scope.single;
 
 /** How an output of a node is stored, as far as the node alone tells. Vectors are float32: scales, shifts and statistics. */
 export function storedAs(node: Node, index: number): "f16" | undefined {

@@ -44,7 +44,8 @@ export function remembering(): (t: Tensor) => Tensor {
     const known = copies.get(node);
     if (known) return known[t.index];
     const inputs = node.inputs.map(read);
-    const copy = withScope({ module: node.scope?.module, part: undefined }, () => apply(node.op.name, inputs, node.attrs, true));
+    const { module, single } = node.scope ?? {};
+    const copy = withScope({ module, single, part: undefined }, () => apply(node.op.name, inputs, node.attrs, true));
     copies.set(node, copy);
     return copy[t.index];
   };

@@ -6,6 +6,8 @@ export interface Scope {
   readonly pass: "forward" | "backward" | "update";
   /** The number of the part of the forward pass that is computed again in the backward pass, if this is in one. */
   readonly part?: number;
+  /** Where values are never stored in half precision. */
+  readonly single?: boolean;
 }
 
 let current: Scope = { module: "", pass: "forward" };

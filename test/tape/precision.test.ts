@@ -103,6 +103,24 @@ precision("statistics, vectors and sums of a module are f32, and so is what runs
   assert.not.ok(written(second).includes("f16"));
 });
 
+precision("normalize is f32 in both directions, so that no square of a short row vanishes", async () => {
+  const w = new Parameter([6, 6]);
+  const program = await programOf(
+    (x) =>
+      grad(
+        inModule(() => x.matmul(w).normalize().matmul(w))
+          .square()
+          .sum(),
+        [w],
+      )[0],
+    [[4, 6]],
+  );
+  const chains = program.steps.filter(({ op, scope }) => op === "elementwise" && scope?.module);
+  assert.ok(chains.some(({ scope }) => scope?.pass === "forward") && chains.some(({ scope }) => scope?.pass === "backward"));
+  for (const step of chains) assert.not.ok(written(step).includes("f16"), step.label);
+  assert.ok(of(program, "matmul").flat().includes("f16"));
+});
+
 /** Rows of a product that are chosen by indices which a chain computes, some products of them, and a gradient. */
 const chosen = (x: Tensor, order: Tensor) => {
   const w = new Parameter([8, 8]);

@@ -1,4 +1,5 @@
 import { apply1, composed, constant, defineOp } from "../op.ts";
+import { withScope } from "../scope.ts";
 import { normalizeAxes, type Shape, ShapeError } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 
@@ -66,7 +67,10 @@ composed("variance", (x: Tensor, axes?: Axes, { correction = 1, keep = false }: 
     .sum(list, keep)
     .div(n - correction);
 });
-composed("normalize", (x: Tensor, eps = 1e-12) => x.div(x.square().sum(-1, true).sqrt().maximum(eps)));
+composed("normalize", (x: Tensor, eps = 1e-12) =>
+  // Squares of what a half can hold, and the gradients of short rows, leave its range.
+  withScope({ single: true }, () => x.div(x.square().sum(-1, true).sqrt().maximum(eps))),
+);
 
 defineOp({ name: "argmax", shape: ([x]) => [x.slice(0, -1)] });
 composed("argmax", (x: Tensor) => apply1("argmax", [x]));
