@@ -91,10 +91,14 @@ export function lesson<T extends OptionTable, P extends Parts>(
     parts,
     options,
     train,
-    /** Losses of several steps on the same views. */
+    /** Losses of several steps on the same views. A step that was left out is done again, its loss scaled by less. */
     async losses(views: Host[], steps: number): Promise<number[]> {
       const losses: number[] = [];
-      for (let s = 0; s < steps; s++) losses.push((await train(views, s, s)).loss);
+      for (let s = 0; s < steps; s++) {
+        let numbers = await train(views, s, s);
+        while (numbers.skipped && numbers.metrics.lossScale > 1) numbers = await train(views, s, s);
+        losses.push(numbers.loss);
+      }
       return losses;
     },
   };
