@@ -26,7 +26,8 @@ export function grad(loss: Tensor, wrt: readonly Tensor[]): (Tensor | undefined)
     if (!g || node.op.name === "stopGradient" || node.inputs.length === 0) continue;
     const { vjp } = node.op;
     if (!vjp) throw new TypeError(`Cannot differentiate through "${node.op.name}": it has no gradient; put stopGradient() before it`);
-    withScope({ module: node.scope?.module ?? "", pass: "backward", single: node.scope?.single }, () => {
+    const { module = "", single } = node.scope ?? {};
+    withScope({ module, pass: "backward", ...(single && { single }) }, () => {
       const parts = vjp(g, { inputs: node.inputs.map(saved), outputs: outputs(node).map(saved), attrs: node.attrs });
       node.inputs.forEach((input, i) => {
         const part = parts[i];

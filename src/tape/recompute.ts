@@ -45,7 +45,7 @@ export function remembering(): (t: Tensor) => Tensor {
     if (known) return known[t.index];
     const inputs = node.inputs.map(read);
     const { module, single } = node.scope ?? {};
-    const copy = withScope({ module, single, part: undefined }, () => apply(node.op.name, inputs, node.attrs, true));
+    const copy = withScope({ module, part: undefined, ...(single && { single }) }, () => apply(node.op.name, inputs, node.attrs, true));
     copies.set(node, copy);
     return copy[t.index];
   };
