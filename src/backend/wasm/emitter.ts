@@ -34,6 +34,8 @@ export interface Places {
   /** First byte behind the arena: scratch that lives for one step. */
   readonly temporaries: number;
   address(buffer: Buffer): number;
+  /** Whether the program has gradients of convolutions. */
+  readonly learns?: boolean;
 }
 
 const overlap = (a: Range, list: readonly Range[]) => list.some((b) => a.start < b.end && b.start < a.end);
@@ -52,6 +54,11 @@ export class Emitter {
 
   constructor(places: Places) {
     this.#places = places;
+  }
+
+  /** Whether what is rounded here changes what a network learns. */
+  get learns(): boolean {
+    return this.#places.learns ?? false;
   }
 
   /** Commands so far. */

@@ -134,7 +134,7 @@ function encodeConv(step: Step, out: Emitter): void {
     emitProduct({ m: s.n * s.h * s.w, n: s.o, k: s.c, a, b, c: out.address(step.outputs[0]), batch: [] }, step, out);
     return;
   }
-  if (is3x3(s) && servesWinograd(s.c, s.o, step.outputs[0].shape, s.padding, step.attrs)) {
+  if (is3x3(s) && servesWinograd(s.c, s.o, step.outputs[0].shape, s.padding, step.attrs, out)) {
     const steps = { step: 4, columnStep: 36 * s.c, tapStep: 4 * s.c, firstTap: 0 };
     emitWinograd({ source: x, weight, padding: s.padding, ...steps }, step, out);
     return;
@@ -170,7 +170,7 @@ function encodeInputGrad(step: Step, out: Emitter): void {
     emitProduct({ m: s.n * s.h * s.w, n: s.c, k: s.o, a, b, c: out.address(step.outputs[0]), batch: [] }, step, out);
     return;
   }
-  if (is3x3(s) && servesWinograd(s.o, s.c, step.outputs[0].shape, 2 - s.padding, step.attrs)) {
+  if (is3x3(s) && servesWinograd(s.o, s.c, step.outputs[0].shape, 2 - s.padding, step.attrs, out)) {
     const steps = { step: 36 * s.c, columnStep: 4, tapStep: -4 * s.c, firstTap: 32 * s.c };
     emitWinograd({ source: g, weight, padding: 2 - s.padding, ...steps }, step, out);
     return;
@@ -204,7 +204,7 @@ function encodeWeightGrad(step: Step, out: Emitter): void {
     emitProduct({ m: s.o, n: s.c, k: s.n * s.h * s.w, a, b, c: result, batch: [] }, step, out);
     return;
   }
-  if (is3x3(s) && servesWinograd(s.c, s.o, g.shape, s.padding, step.attrs)) {
+  if (is3x3(s) && servesWinograd(s.c, s.o, g.shape, s.padding, step.attrs, out)) {
     emitWinogradGrad(x, g, s.padding, step, out);
     return;
   }

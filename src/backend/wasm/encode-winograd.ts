@@ -38,6 +38,8 @@ const patchesOf = (pixels: number) => Math.ceil(pixels / SIDE);
 
 /** Products of channels, a pixel each, from which the transform is chosen: below, time is short and its rounding is not worth it. */
 const FEWEST_PRODUCTS = 9 * 2 ** 20;
+/** Images from which it is chosen where a network learns: it flips a ReLU now and then, and among few images that shows in a gradient. */
+const FEWEST_IMAGES = 16;
 /** Patches from which the transform of the weight pays, and the share of their pixels that has to be in the image. */
 const FEWEST_OF_ALL = 16;
 const FULL = 1 / 3;
@@ -52,12 +54,14 @@ export function servesWinograd(
   [images, height, width]: Shape,
   padding: number,
   { algorithm }: Attributes,
+  { learns }: Emitter,
 ): boolean {
   const fits = (n: number) => n % 4 === 0 && n >= 16 && n <= MOST_CHANNELS;
   const across = patchesOf(width);
   const patches = images * patchesOf(height) * across;
   const pixels = images * height * width;
-  const pays = patches >= FEWEST_OF_ALL && pixels >= FULL * SIDE ** 2 * patches && pixels * length * columns >= FEWEST_PRODUCTS;
+  const worth = pixels * length * columns >= FEWEST_PRODUCTS && (images >= FEWEST_IMAGES || !learns);
+  const pays = worth && patches >= FEWEST_OF_ALL && pixels >= FULL * SIDE ** 2 * patches;
   const possible = padding >= 0 && padding <= 2 && EACH * across * length <= MOST_PATCH_BYTES && across <= MOST_PATCHES;
   return fits(length) && fits(columns) && possible && (algorithm ? algorithm === "winograd" : pays);
 }

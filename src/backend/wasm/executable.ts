@@ -76,7 +76,9 @@ export class WasmExecutable implements Executable {
 
   /** The stream for these places. `marks`: where to keep the time before the first step and after each. */
   #encode(stream: number, arena: number, marks?: number): Stream & { temporaryBytes: number } {
-    const out = new Emitter({ stream, temporaries: arena + this.#temporaries, address: (buffer) => this.#address(buffer, arena) });
+    const address = (buffer: Buffer) => this.#address(buffer, arena);
+    const learns = this.#program.steps.some(({ op }) => op === "conv2dWeightGrad");
+    const out = new Emitter({ stream, temporaries: arena + this.#temporaries, address, learns });
     if (marks !== undefined) out.mark(marks);
     for (const [i, step] of this.#program.steps.entries()) {
       const encode = encoders[step.op];
