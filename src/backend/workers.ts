@@ -1,5 +1,5 @@
 // The threads of the wasm backend. What Node does in its own way (threads, files, engine flags) is in this file, in
-// wasm/worker.ts and in wasm/memo.ts.
+// wasm/worker.ts and in memo.ts.
 import { readFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
