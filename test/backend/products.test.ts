@@ -7,7 +7,7 @@ import { attention } from "../../src/tape/ops/attention.ts";
 import type { ConvOptions } from "../../src/tape/ops/conv.ts";
 import type { Shape } from "../../src/tape/shape.ts";
 import { compile } from "../../src/tape/trace.ts";
-import { difference, type Input, make, outputsAndGradients, type Run, reference } from "../support.ts";
+import { difference, type Input, make, outputsAndGradients, outputsOf, type Run, reference } from "../support.ts";
 
 const products = suite("products");
 let wasm: WasmBackend;
@@ -92,6 +92,28 @@ for (const algorithm of ["direct", "winograd"] as const) {
     await close("epilogue, channels in tiles", run, [[3, 6, 7, 16], [140, 3, 3, 16], [140]]);
   });
 }
+
+products("a program that learns from few images convolves them directly, one that does not may transform them", async () => {
+  const made = make(
+    [
+      [3, 56, 56, 32],
+      [32, 3, 3, 32],
+    ],
+    "few images",
+  );
+  const by =
+    (algorithm?: "direct" | "winograd"): Run =>
+    (x, w) =>
+      x.conv2d(w, { padding: 1, algorithm });
+  const bits = (evaluate: typeof outputsOf, algorithm?: "direct" | "winograd") => evaluate(by(algorithm), made, wasm);
+  const apart = async (evaluate: typeof outputsOf, algorithm: "direct" | "winograd") => {
+    const [chosen, named] = [await bits(evaluate), await bits(evaluate, algorithm)];
+    return Math.max(...chosen.map((host, i) => difference(host, named[i])));
+  };
+  assert.is(await apart(outputsAndGradients, "direct"), 0);
+  assert.is(await apart(outputsOf, "winograd"), 0);
+  assert.ok((await apart(outputsOf, "direct")) > 0);
+});
 
 const attentions: [heads: number, n: number, m: number, d: number][] = [
   [1, 1, 2, 1],

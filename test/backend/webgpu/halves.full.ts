@@ -1,4 +1,4 @@
 // Every row of the op table in half precision.
-import { testInHalves } from "./halves.ts";
+import { inHalvesSuite } from "./halves.ts";
 
-testInHalves(() => true);
+inHalvesSuite(() => true).run();

@@ -1,5 +1,5 @@
 // A row for each family of kernels in half precision; halves.full.ts runs all.
-import { testInHalves } from "./halves.ts";
+import { inHalvesSuite } from "./halves.ts";
 
 const families = [
   "gelu",
@@ -12,4 +12,4 @@ const families = [
   "gather",
 ];
 
-testInHalves((name) => families.includes(name));
+inHalvesSuite((name) => families.includes(name)).run();

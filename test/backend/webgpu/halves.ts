@@ -15,8 +15,8 @@ import { onGpu, skipped } from "./support.ts";
 const rounded = (made: Made[]): Made[] =>
   made.map((host) => (host.fixed ? host : { ...host, data: host.data.map((x) => fromHalf(toHalf(x))) }));
 
-/** Runs rows of the op table in halves: those that `wanted` names. */
-export function testInHalves(wanted: (name: string) => boolean): void {
+/** A suite of rows of the op table in halves: those that `wanted` names. */
+export function inHalvesSuite(wanted: (name: string) => boolean) {
   const halves = suite("gpu halves");
   const check = onGpu(halves);
   let gpu: GpuBackend;
@@ -47,5 +47,5 @@ export function testInHalves(wanted: (name: string) => boolean): void {
     assert.equal([...(await store(x)).data], [65504, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 0]);
   });
 
-  halves.run();
+  return halves;
 }
