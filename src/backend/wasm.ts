@@ -9,6 +9,7 @@ import { WasmExecutable } from "./wasm/executable.ts";
 import { type Build, type Kernels, loadKernels, speedOf } from "./wasm/kernels.ts";
 import { CONTROL, Memory } from "./wasm/memory.ts";
 import { Storage } from "./wasm/storage.ts";
+import { untilChanged } from "./wasm/wait.ts";
 import { cores, type Report, startThread, type Thread } from "./workers.ts";
 
 /** Private memory of a thread, for kernels. */
@@ -142,7 +143,7 @@ export class WasmBackend implements Backend {
     try {
       Atomics.add(control, RUNS / 4, 1);
       Atomics.notify(control, RUNS / 4);
-      await Atomics.waitAsync(control, FINISHED / 4, finished).value;
+      await untilChanged(control, FINISHED / 4, finished);
       if (Atomics.load(control, FAILED / 4)) await this.#failure.promise; // the reason may still be on its way
     } finally {
       this.#hold(false);
