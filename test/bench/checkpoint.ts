@@ -13,6 +13,7 @@ import { inspect } from "../../src/evaluate/inspect.ts";
 import { makeBackbone } from "../../src/models/backbone.ts";
 import { readBackbone } from "../../src/models/pretrained.ts";
 import { withoutNumbers } from "../../src/nn/init.ts";
+import { peakBytes } from "../peak.ts";
 
 const LARGE = 4e9;
 
@@ -52,7 +53,7 @@ async function inspectAlone(path: string): Promise<void> {
   const from = performance.now();
   const { network, bytes } = await inspect(path);
   const { user, system } = process.cpuUsage(before);
-  const memory = process.resourceUsage().maxRSS / 1e3;
+  const memory = peakBytes() / 1e6;
   const seconds = `${((performance.now() - from) / 1e3).toFixed(2)} s, processor ${((user + system) / 1e6).toFixed(2)} s`;
   console.log(`inspect ${(bytes / 1e9).toFixed(1)} GB: ${network?.backbone}, ${seconds}, ${memory.toFixed(0)} MB with tsx`);
 }

@@ -13,6 +13,7 @@ import { maskedCrc } from "../../src/checkpoint/tf-bundle.ts";
 import { encodeZip } from "../../src/checkpoint/write-zip.ts";
 import { Zip } from "../../src/checkpoint/zip.ts";
 import { Random } from "../../src/tape/philox.ts";
+import { peakBytes } from "../peak.ts";
 
 interface Seed {
   name: string;
@@ -158,7 +159,7 @@ if (basename(process.argv[1] ?? "") === basename(fileURLToPath(import.meta.url))
   const { values } = parseArgs({ options: { from: { type: "string", default: "0" }, count: { type: "string", default: "100000" } } });
   const { inputs, loaded, refused, failures, slowestMs } = await fuzz(Number(values.from), Number(values.count));
   for (const failure of failures) console.log(failure);
-  const memory = Math.round(process.resourceUsage().maxRSS / 1024);
+  const memory = Math.round(peakBytes() / 1e6);
   console.log(
     `${inputs} inputs: ${loaded} loaded, ${refused} refused, ${failures.length} failed; slowest ${slowestMs.toFixed(0)} ms, peak ${memory} MB`,
   );

@@ -1,5 +1,6 @@
 // A run in a process of its own, to be killed or measured. Prints its plan, every step, and the memory that it took.
 import { resume, train } from "../../src/train/train.ts";
+import { peakBytes } from "../peak.ts";
 
 const [command, run, ...rest] = process.argv.slice(2);
 const onEvent = (event: { type: string; step?: number; memoryBytes?: number }) => {
@@ -8,4 +9,4 @@ const onEvent = (event: { type: string; step?: number; memoryBytes?: number }) =
 };
 if (command === "train") await train(JSON.parse(rest[0]), { run, settings: JSON.parse(rest[1]), onEvent });
 else await resume(run, { onEvent });
-process.stdout.write(`peak ${1024 * process.resourceUsage().maxRSS} bytes\n`);
+process.stdout.write(`peak ${peakBytes()} bytes\n`);
