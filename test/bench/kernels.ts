@@ -67,7 +67,7 @@ const kernels: readonly Kernel[] = [
   matmul("similarities", 256, 256, 128, false, true),
   matmul("64^3", 64, 64, 64),
   ...conv("CIFAR stem 3 to 64", [32, 32, 32, 3], [64, 3]).filter(({ op }) => op !== "conv2dInputGrad"), // pictures need no gradient
-  ...conv("ResNet-18 64, 32 x 32", [8, 32, 32, 64], [64, 3]),
+  ...conv("ResNet-18 64, 32 x 32", [16, 32, 32, 64], [64, 3]),
   ...conv("ResNet-18 64 to 128, stride 2", [8, 32, 32, 64], [128, 3], { stride: 2 }),
   ...conv("ResNet-18 128, 16 x 16", [16, 16, 16, 128], [128, 3]),
   ...conv("ResNet-18 256, 8 x 8", [32, 8, 8, 256], [256, 3]),

@@ -19,7 +19,7 @@ const PATCH_BYTES = 2 ** 19; // transformed patches of a block: half of a usual 
 const FEWEST_PATCHES = 32; // of a block with many channels, so that the weight is not read too often
 const LARGE = 2 ** 17; // channel pairs whose transformed weight is as large as a third cache: twice as many patches
 const MOST_PATCH_BYTES = 5 * 2 ** 20; // what a thread's scratch has for them
-const GRAD_PATCH_BYTES = 2 ** 21; // of both sides for the gradient of the weight; a row of 128 patches takes more and still fits
+const GRAD_PATCH_BYTES = 5 * 2 ** 19; // of both sides for the gradient of the weight; a row of 128 patches takes more and still fits
 const PRODUCT_BYTES = 2 ** 19; // of a block, for as many columns as fit
 
 /** A convolution as the transform sees it. */
@@ -102,6 +102,9 @@ const TILE = 128; // channels of a tile on either side, as BLOCK_ROWS in gemm.ts
 const GRAD_TILES = 16; // wanted
 const CHUNK_PATCHES = 128; // of a chunk at least: its sums have to be written and read again
 
+/** The least size of parts that cut `n` into no more parts than `most` does. */
+const even = (n: number, most: number) => Math.ceil(n / Math.ceil(n / most));
+
 /** Emits the gradient of the weight: sums for each place of a patch in chunks, then the weight. */
 export function emitWinogradGrad(x: View, g: View, padding: number, of: Step, out: Emitter): void {
   const [images, height, width, length] = x.shape;
@@ -112,9 +115,9 @@ export function emitWinogradGrad(x: View, g: View, padding: number, of: Step, ou
   const tileLength = Math.min(most, length);
   const tileColumns = Math.min(most, columns);
   const patches = Math.min(256, GRAD_PATCH_BYTES / (EACH * (tileLength + tileColumns)));
-  const rows = Math.max(1, Math.floor(patches / across));
   const tiles = Math.ceil(length / most) * Math.ceil(columns / most);
   const chunks = Math.max(1, Math.floor(Math.min(GRAD_TILES / tiles, (down * across) / CHUNK_PATCHES)));
+  const rows = even(down / chunks, Math.max(1, Math.floor(patches / across)));
   const bytes = EACH * chunks * columns * length;
   const start = out.temporary(bytes);
   const parts = { start, end: start + bytes };
