@@ -21,6 +21,8 @@ const places: readonly string[] = [
   "backbone.", // mmselfsup, SCAN, A2MIM
   "feature_extractor.", // OBoW
   "vit.", // transformers
+  "beit.",
+  "dinov2.",
   "deit.",
   "swin.",
   "module.encoder.", // SimSiam, PixPro
@@ -71,6 +73,7 @@ const origins: readonly Origin[] = [
   { method: "MoCo v2", has: [/(^|[./])encoder_q\.(fc|1\.mlp)\.2\.weight$/] },
   { method: "MoCo v1", has: [/(^|[./])encoder_q\./, /(^|[./])queue$/] },
   { method: "MAE", has: [/(^|[./])decoder_blocks\.0\./, /(^|[./])mask_token$/] },
+  { method: "BEiT", has: [/(^|[./])mask_token$/, /(^|[./])lm_head\.weight$/] },
   { method: "SimMIM", has: [/(^|[./])encoder\.mask_token$/, /(^|[./])decoder\.0\.weight$/] },
   { method: "MaskFeat", has: [/(^|[./])(hog_layer|pred_head)\./] },
   { method: "A2MIM", has: [/(^|[./])neck\.decoder_pred\.0\./] },

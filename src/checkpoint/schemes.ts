@@ -28,13 +28,34 @@ const huggingFaceBlock: readonly Rule[] = [
   [/output\.dense\./, "mlp.fc2."],
 ];
 
+/** Blocks with layer scale and gated MLPs: transformers' DINOv2, whose other names are the authors'. */
+const huggingFaceScales: readonly Rule[] = [
+  [/layer_scale([12])\.lambda1$/, "ls$1.gamma"],
+  [/mlp\.weights_in\./, "mlp.w12."],
+  [/mlp\.weights_out\./, "mlp.w3."],
+];
+
 const huggingFaceEmbeddings: readonly Rule[] = [
   [/embeddings\.patch_embeddings\.projection\./, "patch_embed.proj."],
   [/embeddings\.norm\./, "patch_embed.norm."],
   [/embeddings\.(cls|mask)_token$/, "$1_token"],
   [/embeddings\.distillation_token$/, "dist_token"],
+  [/embeddings\.register_tokens$/, "register_tokens"],
   [/embeddings\.position_embeddings$/, "pos_embed"],
   [/(^|[./])layernorm\.(?=(weight|bias)$)/, "$1norm."],
+];
+
+/** transformers' BEiT: layer scale, biases of queries and values alone, and tables of relative positions. */
+const huggingFaceBeit: readonly Rule[] = [
+  [/attention\.attention\.query\.bias$/, "attn.q_bias"],
+  [/attention\.attention\.value\.bias$/, "attn.v_bias"],
+  [/attention\.attention\.relative_position_bias\./, "attn."],
+  [/encoder\.relative_position_bias\./, "rel_pos_bias."],
+  [/lambda_([12])$/, "gamma_$1"],
+  [/pooler\.layernorm\./, "fc_norm."],
+  ...huggingFaceBlock,
+  ...huggingFaceEmbeddings,
+  [/(^|[./])encoder\.layer\./, "$1blocks."],
 ];
 
 const schemes: readonly Scheme[] = [
@@ -61,8 +82,18 @@ const schemes: readonly Scheme[] = [
   },
   {
     name: "transformers",
+    shows: /(^|[./])beit\.encoder\.layer\.0\.lambda_1$/,
+    rules: [[/^layernorm\./, "beit.layernorm."], ...huggingFaceBeit], // the pre-trained network keeps its last norm outside
+  },
+  {
+    name: "transformers",
+    shows: /^encoder\.layer\.0\.lambda_1$/,
+    rules: huggingFaceBeit,
+  },
+  {
+    name: "transformers",
     shows: /(^|[./])encoder\.layer\.0\.attention\.attention\.query\.weight$/,
-    rules: [...huggingFaceBlock, ...huggingFaceEmbeddings, [/(^|[./])encoder\.layer\./, "$1blocks."]],
+    rules: [...huggingFaceBlock, ...huggingFaceScales, ...huggingFaceEmbeddings, [/(^|[./])encoder\.layer\./, "$1blocks."]],
   },
   {
     name: "transformers",

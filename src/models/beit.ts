@@ -30,6 +30,7 @@ export const beits = {
   "beit-tiny-16": { ...tiny, ...simmim },
   "beit-small-16": { ...small, ...simmim },
   "beit-base-16": { ...base, ...simmim },
+  "beit-large-16": { ...large, ...simmim, layerScale: 1e-5 },
   "cae-small-16": { ...small, ...cae, heads: 12 },
   "cae-base-16": { ...base, ...cae },
   "cae-large-16": { ...large, ...cae, layerScale: 1e-5 },

@@ -40,6 +40,7 @@ const methods: [string | undefined, string[]][] = [
   ["Barlow Twins", ["model/module.backbone.conv1.weight", "model/module.projector.0.weight", "model/module.bn.running_mean"]],
   ["VICReg", ["model/module.backbone.bn1.running_mean", "model/module.projector.0.weight"]],
   ["MAE", ["model/decoder_blocks.0.norm1.weight", "model/mask_token"]],
+  ["BEiT", ["beit.embeddings.mask_token", "lm_head.weight"]],
   ["SimMIM", ["model/encoder.mask_token", "model/decoder.0.weight"]],
   ["SimCLR", ["base_model/conv2d/kernel"]],
   ["DenseCL", ["state_dict/encoder_q.0.conv1.weight", "state_dict/queue2"]],
@@ -68,6 +69,12 @@ const renames: [string, string, string][] = [
   ["OBoW", "network/feature_extractor._feature_blocks.0.bn.running_var", "network/feature_extractor.bn1.running_var"],
   ["OBoW", "network/feature_extractor._feature_blocks.3.0.downsample.1.bias", "network/feature_extractor.layer3.0.downsample.1.bias"],
   ["timm", "layers.1.downsample.norm.weight", "layers.0.downsample.norm.weight"],
+  ["transformers", "layernorm.bias", "beit.norm.bias"],
+  ["transformers", "beit.pooler.layernorm.weight", "beit.fc_norm.weight"],
+  ["transformers", "beit.encoder.layer.11.lambda_2", "beit.blocks.11.gamma_2"],
+  ["transformers", "beit.encoder.layer.3.attention.attention.value.bias", "beit.blocks.3.attn.v_bias"],
+  ["transformers", "beit.encoder.layer.3.layernorm_after.weight", "beit.blocks.3.norm2.weight"],
+  ["transformers", "beit.encoder.relative_position_bias.relative_position_bias_table", "beit.rel_pos_bias.relative_position_bias_table"],
   ["detectron2", "model/stem.conv1.norm.weight", "model/bn1.weight"],
   ["detectron2", "model/res2.0.conv1.weight", "model/layer1.0.conv1.weight"],
   ["detectron2", "model/res5.2.conv3.norm.bias", "model/layer4.2.bn3.bias"],
@@ -78,6 +85,7 @@ const renames: [string, string, string][] = [
 const shown = {
   mmselfsup: "backbone.patch_embed.projection.weight",
   OBoW: "network/feature_extractor._feature_blocks.0.Conv.weight",
+  transformers: "beit.encoder.layer.0.lambda_1",
   timm: "layers.3.downsample.reduction.weight",
   detectron2: "model/stem.conv1.norm.weight",
   TensorFlow: "base_model/conv2d/kernel",
@@ -87,6 +95,20 @@ for (const [scheme, theirs, ours] of renames) {
     const [, renamed] = readings(named([shown[scheme as keyof typeof shown], theirs]));
     assert.is(renamed.scheme, scheme);
     assert.ok(renamed.tensors.has(ours), [...renamed.tensors.keys()].join(", "));
+  });
+}
+
+for (const [theirs, ours] of [
+  ["dinov2.embeddings.register_tokens", "dinov2.register_tokens"],
+  ["dinov2.encoder.layer.3.norm1.bias", "dinov2.blocks.3.norm1.bias"],
+  ["dinov2.encoder.layer.3.layer_scale2.lambda1", "dinov2.blocks.3.ls2.gamma"],
+  ["dinov2.encoder.layer.3.mlp.weights_in.weight", "dinov2.blocks.3.mlp.w12.weight"],
+  ["dinov2.encoder.layer.3.mlp.weights_out.bias", "dinov2.blocks.3.mlp.w3.bias"],
+  ["dinov2.layernorm.weight", "dinov2.norm.weight"],
+]) {
+  test(`transformers calls ${ours} ${theirs}`, () => {
+    const [, { tensors }] = readings(named(["dinov2.encoder.layer.0.attention.attention.query.weight", theirs]));
+    assert.ok(tensors.has(ours), [...tensors.keys()].join(", "));
   });
 }
 

@@ -44,6 +44,26 @@ const huggingFace =
     return apart(host).map((one, i): [string, Host] => [theirs.replace("attn.qkv", `${attention}.${["query", "key", "value"][i]}`), one]);
   };
 
+/** BeitModel's names behind `prefix`; the last norm of the pre-trained network stands behind `outside`. */
+const beitOfTransformers =
+  (prefix: string, outside: string): Rename =>
+  (name, host) => {
+    if (name.startsWith("norm.")) return [`${outside}layer${name}`, host];
+    const renamed = huggingFace(
+      "attention.attention",
+      prefix,
+      [/^blocks\./, "encoder.layer."],
+      [/^(cls_token)/, "embeddings.$1"],
+      [/gamma_/, "lambda_"],
+      [/attn\.q_bias/, "attention.attention.query.bias"],
+      [/attn\.v_bias/, "attention.attention.value.bias"],
+      [/attn\.relative/, "attention.attention.relative_position_bias.relative"],
+      [/^rel_pos_bias\./, "encoder.relative_position_bias."],
+      [/^fc_norm\./, "pooler.layernorm."],
+    );
+    return renamed(name, host);
+  };
+
 /** Merging weights as torch.nn.Unfold orders what it reads: the four places of each channel side by side, by row. */
 const unfolded =
   (rename: Rename): Rename =>
@@ -145,6 +165,9 @@ const cases: [scheme: string, backbone: string, rename: Rename, size?: number][]
     ),
     112,
   ],
+  ["transformers", "beit-tiny-16-blocks-mean", beitOfTransformers("beit.", "beit."), 32],
+  ["transformers", "beit-tiny-16-blocks-mean", beitOfTransformers("", ""), 32],
+  ["transformers", "beit-tiny-16", beitOfTransformers("beit.", ""), 32],
   [
     "torchvision",
     "vit-tiny-16",
