@@ -70,7 +70,7 @@ function describe({ tensors, contents }: Checkpoint, options: FindOptions): Pick
     tensors: found.tensors.size,
     numbers: [...found.tensors.values()].reduce((sum, { shape }) => sum + size(shape), 0),
     missing: found.missing,
-    misfits: found.misfits,
+    misfits: found.misfits.map(({ name }) => name),
     extra: found.extra,
   };
   return {

@@ -19,7 +19,10 @@ export function expectBackbone({ tensors, where }: Checkpoint, options: FindOpti
     );
   }
   const { backbone, prefix, missing, misfits } = found;
-  const flaws = [...missing.map((name) => `lacks "${prefix}${name}"`), ...misfits.map((name) => `has another shape of "${prefix}${name}"`)];
+  const flaws = [
+    ...missing.map((name) => `lacks "${prefix}${name}"`),
+    ...misfits.map(({ name, shape, wanted }) => `has "${prefix}${name}" of [${shape.join(", ")}] instead of [${wanted.join(", ")}]`),
+  ];
   if (!flaws.length) return found;
   const more = flaws.length > 1 ? ` (and ${flaws.length - 1} more)` : "";
   const why = options.backbone ? "" : ", which it resembles most";

@@ -9,6 +9,13 @@ import { type Backbone, backboneError, backbones, makeBackbone, sizeOfTables } f
 import { canFit } from "./fit-tables.ts";
 import { cifarResnets } from "./resnet-cifar.ts";
 
+/** A tensor whose shape is not the one that a backbone of this name has. */
+export interface Misfit {
+  readonly name: string;
+  readonly shape: Shape;
+  readonly wanted: Shape;
+}
+
 /** A network found in a checkpoint. */
 export interface Found {
   /** A name that `makeBackbone` knows. */
@@ -25,8 +32,8 @@ export interface Found {
   readonly missing: readonly string[];
   /** Names behind the same prefix that the backbone has not: heads, mostly. */
   readonly extra: readonly string[];
-  /** Names with other shapes than the backbone's. */
-  readonly misfits: readonly string[];
+  /** What has other shapes than the backbone's. */
+  readonly misfits: readonly Misfit[];
   /** Names of tables that have to be resized, because another window was asked for than the checkpoint's. */
   readonly resized: readonly string[];
 }
@@ -43,6 +50,7 @@ const families: readonly (readonly [telling: string, names: RegExp])[] = [
   ["stage0.0.proj.weight", /^cvt-/],
   ["layer1.0.proj.weight", /^vil-/],
   ["blocks.0.attn.temperature", /^xcit-/],
+  ["blocks.0.ls1.gamma", /^dinov2-/],
   ["blocks.0.gamma_1", /^(beit|cae)-/],
   ["blocks.0.norm1.weight", /^(moco3-|)vit-|^deit-/],
 ];
@@ -115,24 +123,26 @@ function compare(backbone: string, { prefix, names, scheme }: Place, resize = fa
   const made = outline(backbone, resize ? undefined : sizeOfTables(backbone, shapeOf));
   if (!made) return undefined;
   const tensors = new Map<string, StoredTensor>();
-  const [missing, misfits, resized]: string[][] = [[], [], []];
+  const [missing, resized]: string[][] = [[], []];
+  const misfits: Misfit[] = [];
   const seen = new Set<Parameter>(); // what layers share need only be there under its first name
   for (const [name, parameter] of made.network.namedState()) {
     const tensor = names.get(prefix + name);
     const isTable = resize && tensor && canFit(name, parameter.officialShape, tensor.shape);
     if (tensor && (isTable || fits(tensor.shape, parameter.officialShape))) tensors.set(name, tensor);
-    else if (tensor && !isComputed(name)) misfits.push(name);
+    else if (tensor && !isComputed(name)) misfits.push({ name, shape: tensor.shape, wanted: parameter.officialShape });
     else if (!isComputed(name) && !seen.has(parameter)) missing.push(name);
     if (isTable && !sameShape(tensor.shape, parameter.officialShape)) resized.push(name);
     seen.add(parameter);
   }
-  const known = new Set([...tensors.keys(), ...misfits]);
+  const known = new Set([...tensors.keys(), ...misfits.map(({ name }) => name)]);
   const behind = [...names.keys()].flatMap((name) => (name.startsWith(prefix) ? [name.slice(prefix.length)] : []));
   const extra = behind.filter((name) => !known.has(name) && !isComputed(name));
   return { backbone, size: made.size, prefix, scheme, tensors, missing, extra, misfits, resized };
 }
 
-const flaws = ({ missing, misfits }: Found) => missing.length + misfits.length;
+/** How many tensors are missing or have another shape. */
+export const flaws = ({ missing, misfits }: Found): number => missing.length + misfits.length;
 
 /** Fewest flaws, then most tensors: ViTs of 12 blocks are part of those of 24. */
 const better = (a: Found, b: Found) => flaws(a) - flaws(b) || b.tensors.size - a.tensors.size;

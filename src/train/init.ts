@@ -8,7 +8,7 @@ import { readHosts } from "../checkpoint/stored.ts";
 import { newestCheckpoint } from "../evaluate/checkpoints.ts";
 import { expectBackbone, readNetwork } from "../models/pretrained.ts";
 import { checkpointFile } from "../models/pull.ts";
-import { findBackbone } from "../models/recognise.ts";
+import { findBackbone, flaws } from "../models/recognise.ts";
 import { loadState, namedState, type Parts } from "../nn/module.ts";
 import { sameShape } from "../tape/shape.ts";
 import type { Parameter } from "../tape/tensor.ts";
@@ -45,11 +45,11 @@ const fits = ({ tensors }: Checkpoint, name: string, { officialShape }: Paramete
 };
 
 async function beginWithBackbone(checkpoint: Checkpoint, own: readonly Named[], { backbone, size }: Pick<RunOptions, "backbone" | "size">) {
-  const other = findBackbone(checkpoint.tensors)?.backbone;
   const asked = findBackbone(checkpoint.tensors, { backbone });
-  if (!asked && other) {
+  const other = asked && !flaws(asked) ? undefined : findBackbone(checkpoint.tensors);
+  if (other && (!asked || !flaws(other))) {
     throw new CheckpointError(
-      `Cannot begin with ${checkpoint.where}: it holds a ${other}, the run trains a ${backbone}; --backbone ${other} would fit`,
+      `Cannot begin with ${checkpoint.where}: it holds a ${other.backbone}, the run trains a ${backbone}; --backbone ${other.backbone} would fit`,
     );
   }
   const found = expectBackbone(checkpoint, { backbone });

@@ -85,7 +85,8 @@ test("what lacks a tensor or has another shape is named, with the network that i
   tensors.delete("layer4.1.bn2.weight");
   tensors.set("layer2.0.conv1.weight", stored([1, 2, 3, 3]));
   const found = findBackbone(tensors);
-  assert.equal([found?.backbone, found?.missing, found?.misfits], ["resnet18", ["layer4.1.bn2.weight"], ["layer2.0.conv1.weight"]]);
+  const misfit = { name: "layer2.0.conv1.weight", shape: [1, 2, 3, 3], wanted: [128, 64, 3, 3] };
+  assert.equal([found?.backbone, found?.missing, found?.misfits], ["resnet18", ["layer4.1.bn2.weight"], [misfit]]);
 });
 
 test("what a network computes by itself may be missing", () => {
