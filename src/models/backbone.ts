@@ -6,6 +6,7 @@ import type { Tensor } from "../tape/tensor.ts";
 import { beitFamily } from "./beit.ts";
 import { conv4Family } from "./conv4.ts";
 import { cvtFamily } from "./cvt.ts";
+import { dinov2Family } from "./dinov2.ts";
 import type { BiasResize } from "./relative-position.ts";
 import { resnetFamily } from "./resnet.ts";
 import { cifarResnetFamily } from "./resnet-cifar.ts";
@@ -74,6 +75,7 @@ const families: readonly Family[] = [
   simclrResNetFamily,
   conv4Family,
   vitFamily,
+  dinov2Family,
   beitFamily,
   swinFamily,
   cvtFamily,

@@ -27,9 +27,8 @@ export function sincosTable(dim: number, grid: number, { extra = 1, first = "col
   return { data, shape: [extra + grid * grid, dim] };
 }
 
-/** Keys' cubic kernel at distance x, with PyTorch's a = -0.75. */
-function cubic(x: number): number {
-  const a = -0.75;
+/** Keys' cubic kernel at distance x. */
+function cubic(x: number, a: number): number {
   const d = Math.abs(x);
   if (d <= 1) return ((a + 2) * d - (a + 3)) * d * d + 1;
   return d < 2 ? (((d - 5) * d + 8) * d - 4) * a : 0;
@@ -45,16 +44,43 @@ export function resampling(from: number, to: number, scale: number): Float64Arra
     const at = (i + 0.5) / scale - 0.5;
     const left = Math.floor(at);
     for (let tap = -1; tap <= 2; tap++) {
-      matrix[i * from + Math.min(from - 1, Math.max(0, left + tap))] += cubic(at - (left + tap));
+      matrix[i * from + Math.min(from - 1, Math.max(0, left + tap))] += cubic(at - (left + tap), -0.75);
     }
   }
   return matrix;
 }
 
+/**
+ * The same with `antialias`, which is another interpolation at any scale: the kernel has a = -0.5 and is as wide as a new pixel where
+ * that is wider than an old one, and borders are cut off instead of repeated.
+ */
+export function antialiased(from: number, to: number, scale: number): Float64Array {
+  const matrix = new Float64Array(to * from);
+  const stretch = Math.max(1, 1 / scale);
+  for (let i = 0; i < to; i++) {
+    const center = (i + 0.5) / scale;
+    const first = Math.max(0, Math.floor(center - 2 * stretch + 0.5));
+    const end = Math.min(from, Math.floor(center + 2 * stretch + 0.5));
+    const row = matrix.subarray(i * from, (i + 1) * from);
+    for (let j = first; j < end; j++) row[j] = cubic((j - center + 0.5) / stretch, -0.5);
+    const sum = row.reduce((a, b) => a + b, 0);
+    for (let j = first; j < end; j++) row[j] /= sum;
+  }
+  return matrix;
+}
+
+/** The matrix [to, from] of an interpolation on one axis. */
+type Resampling = typeof resampling;
+
 /** How a square table of `grid`^2 rows becomes one of height x width, as one matrix [height width, grid^2]. */
-export function resizeMatrix(grid: number, [height, width]: readonly [number, number], scales: readonly [number, number]): Float32Array {
-  const rows = resampling(grid, height, scales[0]);
-  const columns = resampling(grid, width, scales[1]);
+export function resizeMatrix(
+  grid: number,
+  [height, width]: readonly [number, number],
+  scales: readonly [number, number],
+  axis: Resampling = resampling,
+): Float32Array {
+  const rows = axis(grid, height, scales[0]);
+  const columns = axis(grid, width, scales[1]);
   const matrix = new Float32Array(height * width * grid * grid);
   for (let y = 0, at = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
@@ -76,12 +102,12 @@ const patchRows = (table: Shape, extra: number): number => {
 export function resizePositions(
   table: Tensor,
   size: readonly [number, number],
-  { extra = 1, scales }: { extra?: number; scales?: readonly [number, number] } = {},
+  { extra = 1, scales, axis }: { extra?: number; scales?: readonly [number, number]; axis?: Resampling } = {},
 ): Tensor {
   const grid = patchRows(table.shape, extra);
   const factors = scales ?? [size[0] / grid, size[1] / grid];
   const dim = table.shape[2];
-  const matrix = array(resizeMatrix(grid, size, factors), [size[0] * size[1], grid * grid]);
+  const matrix = array(resizeMatrix(grid, size, factors, axis), [size[0] * size[1], grid * grid]);
   const patches = matrix.matmul(table.slice(1, extra).reshape([grid * grid, dim]));
   const rows = patches.reshape([1, size[0] * size[1], dim]);
   return extra ? concat([table.slice(1, 0, extra), rows], 1) : rows;

@@ -90,6 +90,29 @@ const dino = from("github.com/facebookresearch/dino", "DINO", "https://dl.fbaipu
   },
 });
 
+/** Name behind "dinov2-vit-", file, scores of k-NN and of the linear probe. */
+const dinov2Rows = [
+  ["small-14", "dinov2_vits14/dinov2_vits14", 79, 81.1],
+  ["small-14-reg", "dinov2_vits14/dinov2_vits14_reg4", 79.1, 80.9],
+  ["base-14", "dinov2_vitb14/dinov2_vitb14", 82.1, 84.5],
+  ["base-14-reg", "dinov2_vitb14/dinov2_vitb14_reg4", 82, 84.6],
+  ["large-14", "dinov2_vitl14/dinov2_vitl14", 83.5, 86.3],
+  ["large-14-reg", "dinov2_vitl14/dinov2_vitl14_reg4", 83.8, 86.7],
+  ["giant-14", "dinov2_vitg14/dinov2_vitg14", 83.5, 86.5],
+  ["giant-14-reg", "dinov2_vitg14/dinov2_vitg14_reg4", 83.7, 87.1],
+] as const;
+const dinov2 = from(
+  "github.com/facebookresearch/dinov2",
+  "DINOv2",
+  "https://dl.fbaipublicfiles.com/dinov2/",
+  Object.fromEntries(
+    dinov2Rows.map(([name, file, knn, linear]) => [
+      `dinov2-vit-${name}`,
+      { backbone: `dinov2-vit-${name}`, url: `${file}_pretrain.pth`, knn, linear },
+    ]),
+  ),
+);
+
 const mae = from("github.com/facebookresearch/mae", "MAE", "https://dl.fbaipublicfiles.com/mae/", {
   "mae-vit-base-16": { backbone: "vit-base-16", url: "pretrain/mae_pretrain_vit_base.pth", md5: "8cad7c", linear: 67.8, finetune: 83.664 },
   "mae-vit-large-16": { backbone: "vit-large-16", url: "pretrain/mae_pretrain_vit_large.pth", md5: "b8b06e", linear: 76, finetune: 85.952 },
@@ -270,6 +293,7 @@ export const published: Readonly<Record<string, Published>> = {
   ...simsiam,
   ...swav,
   ...dino,
+  ...dinov2,
   ...mae,
   ...barlowTwins,
   ...vicreg,

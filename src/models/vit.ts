@@ -4,8 +4,9 @@ import { Attention } from "../nn/attention.ts";
 import { Conv2d } from "../nn/conv.ts";
 import { DropPath } from "../nn/drop.ts";
 import { type Initializer, initialize, normal, parameter, truncNormal, xavierUniform, zeros } from "../nn/init.ts";
+import { LayerScale } from "../nn/layer-scale.ts";
 import { Linear } from "../nn/linear.ts";
-import { Mlp } from "../nn/mlp.ts";
+import { Mlp, SwiGlu } from "../nn/mlp.ts";
 import { Module } from "../nn/module.ts";
 import { BatchNorm, LayerNorm } from "../nn/norm.ts";
 import { Sequential } from "../nn/sequential.ts";
@@ -14,7 +15,8 @@ import type { Shape } from "../tape/shape.ts";
 import type { Parameter, Tensor } from "../tape/tensor.ts";
 import type { Family, Variant } from "./backbone.ts";
 import { dropPaths, outputs } from "./blocks.ts";
-import { resizePositions, sincosTable } from "./positions.ts";
+import { withMaskToken } from "./mask-token.ts";
+import { antialiased, resizePositions, sincosTable } from "./positions.ts";
 
 const mini = { dim: 128, depth: 4, heads: 4 }; // this project's, for minutes on a laptop
 const tiny = { dim: 192, depth: 12, heads: 3 };
@@ -70,6 +72,16 @@ export interface ViTOptions {
   pool?: "class" | "mean";
   /** Adds `dist_token` behind the class token; features are the mean of both. */
   distilled?: boolean;
+  /** Adds `register_tokens`, so many, behind the class token; they have no positions. Darcet et al. 2023, arXiv 2309.16588. */
+  registers?: number;
+  /** Adds `mask_token`, which stands for hidden patches (DINOv2). */
+  maskToken?: boolean;
+  /** Initial value of `ls1.gamma` and `ls2.gamma`, which multiply the branches of a block; without it there are none. */
+  layerScale?: number;
+  /** Gates the MLPs, whose width is then two thirds, rounded up to a multiple of 8 (DINOv2). */
+  swiglu?: boolean;
+  /** How positions are resized for other images: by DINO's scale factors (default), or with antialiasing. */
+  resize?: "scaled" | "antialiased";
   /** Adds `head`, and `forward` gives its logits. */
   classes?: number;
   /** Cuts images by convolutions that overlap (patch 16). */
@@ -156,30 +168,39 @@ export interface BlockOptions {
   init?: Initializer;
   /** Of queries, keys and values where they begin otherwise. */
   qkvInit?: Initializer;
+  /** As in `ViTOptions`. */
+  layerScale?: number;
+  swiglu?: boolean;
 }
 
-/** x + attention(norm1(x)), then x + mlp(norm2(x)). */
+/** x + attention(norm1(x)), then x + mlp(norm2(x)), each branch times its layer scale where there is one. */
 export class Block extends Module {
   norm1: LayerNorm;
   attn: Attention;
+  ls1?: LayerScale;
   norm2: LayerNorm;
-  mlp: Mlp;
+  mlp: Mlp | SwiGlu;
+  ls2?: LayerScale;
   readonly drop: DropPath;
 
   constructor(dim: number, heads: number, options: BlockOptions = {}) {
     super();
-    const { mlpRatio = 4, dropPath = 0, init, qkvInit } = options;
+    const { mlpRatio = 4, dropPath = 0, init, qkvInit, layerScale, swiglu = false } = options;
+    const hidden = Math.floor(dim * mlpRatio);
     this.norm1 = new LayerNorm(dim);
     this.attn = new Attention(dim, heads, { init, qkvInit });
+    if (layerScale) this.ls1 = new LayerScale(dim, layerScale);
     this.norm2 = new LayerNorm(dim);
-    this.mlp = new Mlp(dim, Math.floor(dim * mlpRatio), { init });
+    this.mlp = swiglu ? new SwiGlu(dim, 8 * Math.ceil(Math.floor((2 * hidden) / 3) / 8), { init }) : new Mlp(dim, hidden, { init });
+    if (layerScale) this.ls2 = new LayerScale(dim, layerScale);
     this.drop = new DropPath(dropPath);
   }
 
   /** [b, n, dim] -> [b, n, dim] */
   forward(x: Tensor): Tensor {
-    const y = x.add(this.drop.forward(this.attn.forward(this.norm1.forward(x))));
-    return y.add(this.drop.forward(this.mlp.forward(this.norm2.forward(y))));
+    const branch = (y: Tensor, scale?: LayerScale) => this.drop.forward(scale ? scale.forward(y) : y);
+    const y = x.add(branch(this.attn.forward(this.norm1.forward(x)), this.ls1));
+    return y.add(branch(this.mlp.forward(this.norm2.forward(y)), this.ls2));
   }
 
   /** [b, n, dim] -> [b, heads, n, n] */
@@ -201,6 +222,8 @@ export class ViT extends Module {
   cls_token: Parameter;
   pos_embed: Parameter;
   dist_token?: Parameter;
+  register_tokens?: Parameter;
+  mask_token?: Parameter;
   patch_embed: PatchEmbed | ConvStem;
   blocks: Block[];
   norm?: LayerNorm;
@@ -213,20 +236,26 @@ export class ViT extends Module {
   readonly grid: number;
   /** Tokens in front of the patches. */
   readonly extra: number;
+  readonly #resize: ViTOptions["resize"];
 
   constructor(options: ViTOptions) {
     super();
     const { dim, depth, heads, patch, size = 224, mlpRatio = 4, dropPath = 0, pool = "class", distilled, classes } = options;
-    const { convStem = false, init = truncNormal(0.02), qkvInit } = options;
+    const { convStem = false, init = truncNormal(0.02), qkvInit, registers = 0, maskToken, layerScale, swiglu, resize } = options;
     if (convStem && patch !== 16) throw new RangeError(`Cannot make a convolutional stem for patches of ${patch}: expected 16`);
     this.grid = wholeGrid(size, patch);
     this.features = dim;
-    this.extra = distilled ? 2 : 1;
+    this.#resize = resize;
+    const placed = distilled ? 2 : 1;
+    this.extra = placed + registers;
     this.cls_token = parameter([1, 1, dim], truncNormal(0.02));
-    this.pos_embed = parameter([1, this.extra + this.grid ** 2, dim], truncNormal(0.02));
+    this.pos_embed = parameter([1, placed + this.grid ** 2, dim], truncNormal(0.02));
     if (distilled) this.dist_token = parameter([1, 1, dim], truncNormal(0.02));
+    if (registers) this.register_tokens = parameter([1, registers, dim], normal(1e-6));
+    if (maskToken) this.mask_token = parameter([1, dim], zeros);
     this.patch_embed = convStem ? new ConvStem(dim) : new PatchEmbed(patch, dim);
-    this.blocks = dropPaths(dropPath, depth).map((rate) => new Block(dim, heads, { mlpRatio, init, qkvInit, dropPath: rate }));
+    const block = { mlpRatio, init, qkvInit, layerScale, swiglu };
+    this.blocks = dropPaths(dropPath, depth).map((rate) => new Block(dim, heads, { ...block, dropPath: rate }));
     if (pool === "class") this.norm = new LayerNorm(dim);
     else this.fc_norm = new LayerNorm(dim);
     if (classes) this.head = new Linear(dim, classes, { init });
@@ -234,26 +263,41 @@ export class ViT extends Module {
 
   /**
    * The position table for images like x: as it is at the size that it was made for, otherwise bicubic. DINO passes scale
-   * factors with 0.1 patches added, which moves the sampling points; results depend on it.
-   * x [b, h, w, 3] -> [1, extra + rows columns, dim]
+   * factors with 0.1 patches added, which moves the sampling points; results depend on it. Registers have no positions.
+   * x [b, h, w, 3] -> [1, 1 (2 if distilled) + rows columns, dim]
    */
   positions(x: Tensor): Tensor {
     const [rows, columns] = this.patch_embed.grid(x);
     if (rows * columns === this.grid ** 2 && x.shape[1] === x.shape[2]) return this.pos_embed;
+    const extra = this.#placed;
+    if (this.#resize === "antialiased") return resizePositions(this.pos_embed, [rows, columns], { extra, axis: antialiased });
     const scales = [(rows + 0.1) / this.grid, (columns + 0.1) / this.grid] as const;
-    return resizePositions(this.pos_embed, [rows, columns], { extra: this.extra, scales });
+    return resizePositions(this.pos_embed, [rows, columns], { extra, scales });
   }
 
-  /** Patch embeddings behind the class token, positions added. [b, h, w, 3] -> [b, extra + rows columns, dim] */
-  tokens(x: Tensor): Tensor {
+  /** Tokens in front of the patches that have positions and make the features. */
+  get #placed(): number {
+    return this.dist_token ? 2 : 1;
+  }
+
+  /**
+   * Patch embeddings behind the class token, positions added, registers between. Where `mask` [b, rows, columns] is 1, the mask token
+   * stands for the patch. x [b, h, w, 3] -> [b, extra + rows columns, dim]
+   */
+  tokens(x: Tensor, mask?: Tensor): Tensor {
     const patches = this.patch_embed.forward(x);
-    const behind = this.dist_token ? withClassToken(this.dist_token, patches) : patches;
-    return withClassToken(this.cls_token, behind).add(this.positions(x));
+    const shown = mask ? withMaskToken(this.mask_token, patches, mask) : patches;
+    const behind = this.dist_token ? withClassToken(this.dist_token, shown) : shown;
+    const tokens = withClassToken(this.cls_token, behind).add(this.positions(x));
+    const { register_tokens: registers } = this;
+    if (!registers) return tokens;
+    const [, n, dim] = registers.shape;
+    return concat([tokens.slice(1, 0, this.#placed), registers.expand([x.shape[0], n, dim]), tokens.slice(1, this.#placed)], 1);
   }
 
-  /** Tokens after the last block and before the last norm. */
-  encode(x: Tensor): Tensor {
-    return this.run(this.tokens(x));
+  /** Tokens after the last block and before the last norm; `mask` as `tokens` takes it. */
+  encode(x: Tensor, mask?: Tensor): Tensor {
+    return this.run(this.tokens(x, mask));
   }
 
   /** All blocks over any tokens, such as the visible ones of MAE. [b, n, dim] -> [b, n, dim] */
@@ -276,8 +320,8 @@ export class ViT extends Module {
     if (this.readout === "patches") return this.map(x).mean([1, 2]);
     const tokens = this.encode(x);
     if (this.fc_norm) return this.fc_norm.forward(tokens.slice(1, this.extra).mean(1));
-    const normed = this.#finalNorm(tokens.slice(1, 0, this.extra));
-    return this.extra === 1 ? normed.reshape([x.shape[0], this.features]) : normed.mean(1);
+    const normed = this.#finalNorm(tokens.slice(1, 0, this.#placed));
+    return this.#placed === 1 ? normed.reshape([x.shape[0], this.features]) : normed.mean(1);
   }
 
   /** Patch tokens after the last norm by place. [b, h, w, 3] -> [b, rows, columns, dim] */
@@ -328,7 +372,7 @@ export class MocoViT extends ViT {
 }
 
 /** Side of the images that a table of positions was made for; its first `extra` rows are those of no patch. */
-function sizeOfPositions(table: Shape | undefined, { patch, distilled }: ViTOptions): number | undefined {
+export function sizeOfPositions(table: Shape | undefined, { patch, distilled }: ViTOptions): number | undefined {
   const grid = table?.length === 3 ? Math.sqrt(table[1] - (distilled ? 2 : 1)) : Number.NaN;
   return Number.isInteger(grid) && grid > 0 ? patch * grid : undefined;
 }

@@ -15,18 +15,29 @@ const weights = (module: Module) => module.parameters().reduce((sum, p) => sum +
 /** A backbone of which only names and shapes are asked. */
 const empty = (name: string, options?: BuildOptions) => withoutNumbers(() => makeBackbone(name, options));
 
-/** Official counts: torchvision without fc, and the DINO repository without head (224 px). */
+/** Official counts: torchvision without fc, and the repositories of SimCLR, DINO, DINOv2, MAE and MoCo v3 without head (224 px). */
 const counts: [string, number][] = [
   ["resnet18", 11_176_512],
   ["simclr-resnet18", 11_180_736],
   ["simclr-resnet50-sk", 35_215_584],
   ["simclr-resnet50-sk-w2", 140_306_048],
+  ["simclr-resnet50-sk-w3", 315_493_600],
+  ["simclr-resnet101-sk", 64_662_304],
+  ["simclr-resnet101-sk-w2", 257_132_224],
+  ["simclr-resnet152", 58_143_808],
+  ["simclr-resnet152-sk", 88_940_896],
+  ["simclr-resnet152-sk-w2", 353_398_528],
   ["resnet50-w4", 375_378_176],
   ["conv4", 113_088],
   ["vit-tiny-16", 5_524_416],
   ["vit-tiny-8", 5_526_720],
   ["vit-small-16", 21_665_664],
   ["vit-base-16", 85_798_656],
+  ["vit-large-16", 304_326_632 - 1_025_000], // MAE's, without the classifier of 1,000
+  ["dinov2-vit-small-14", 22_056_576],
+  ["dinov2-vit-base-14", 86_580_480],
+  ["dinov2-vit-giant-14", 1_136_480_768],
+  ["moco3-vit-small-16", 22_050_664 - 385_000],
   ["moco3-vit-conv-small-16", 21_002_392 - 385_000], // without the classifier of 1,000
 ];
 for (const [name, count] of counts) {
