@@ -99,6 +99,17 @@ export function placePairs(scratch: usize, a: usize, c: usize, cRow: usize): voi
   }
 }
 
+/** Rows of A that are the columns of panels [panel][length][16], `panel` bytes apart, and rows of C. */
+export function placePanelRows(scratch: usize, a: usize, panel: usize, c: usize, cRow: usize): void {
+  const work = block(scratch);
+  work.runs = 1;
+  work.aStep = 64;
+  for (let row: u32 = 0; row < work.rows; row++, c += cRow) {
+    setRun(scratch, 1, row, 0, a + <usize>(row / PANEL) * panel + (<usize>(row % PANEL) << 2));
+    setOut(scratch, row, c);
+  }
+}
+
 /** Panels of B that packB has written or will write: [panel][length][16]. */
 export function placePanels(scratch: usize, b: usize): void {
   const work = block(scratch);

@@ -4,9 +4,9 @@
 //
 // For each of the 36 places of a patch the sum over patches is a matrix product [o, patches] [patches, c]. Rows of patches are cut
 // into chunks with sums of their own, which the last step adds in order.
-import { block, multiply, placePairs, placePanels } from "./gemm";
+import { block, multiply, placePanelRows, placePanels } from "./gemm";
 import {
-  APART, H, LINE, MOST_CHANNELS, Patches, PATCHES, patchesOf, patchPoints, pixelPoints, PLACES, POINT_ROW, POINTS, STAGE, STAGE_ROW, transformPatch, ZEROS,
+  APART, H, MOST_CHANNELS, Patches, PATCHES, patchesOf, patchPoints, pixelPoints, PLACES, POINT_ROW, POINTS, STAGE, STAGE_ROW, transformPatch, ZEROS,
 } from "./winograd";
 import { madd } from "./simd";
 import { takeTile } from "./turns";
@@ -39,7 +39,7 @@ export function winogradGrad(args: usize, thread: u32, threads: u32, scratch: us
 function addRows(p: WinogradGrad, chunk: u32, begin: u32, end: u32, more: bool, top: u32, left: u32, scratch: usize): void {
   const across = patchesOf(p.outWidth), patches = (end - begin) * across, work = block(scratch);
   const rows = min(p.tileColumns, p.columns - top), columns = min(p.tileLength, p.length - left);
-  const panel = <usize>patches << 6, vPlace = panel * ((columns + 15) >> 4) + APART, qPlace = (<usize>(patches * rows) << 2) + APART;
+  const panel = <usize>patches << 6, vPlace = panel * ((columns + 15) >> 4) + APART, qPlace = panel * ((rows + 15) >> 4) + APART;
   const v = scratch + PATCHES, q = v + PLACES * vPlace;
   let i: usize = 0;
   for (let row = begin; row < end; row++) {
@@ -47,7 +47,7 @@ function addRows(p: WinogradGrad, chunk: u32, begin: u32, end: u32, more: bool, 
       patchPoints(p, row, column, scratch);
       transformPatch(scratch, left, left + columns, v + (i << 6), vPlace, panel);
       pixelPoints(p, p.g, row, column, top, <u32>(scratch + ZEROS), scratch);
-      transformPixels(scratch, rows, q + (i << 3), qPlace, <usize>patches << 3);
+      transformPixels(scratch, rows, q + (i << 6), qPlace, panel);
     }
   }
   work.rows = rows;
@@ -57,48 +57,42 @@ function addRows(p: WinogradGrad, chunk: u32, begin: u32, end: u32, more: bool, 
   for (let place: u32 = 0; place < PLACES; place++) {
     const out = <usize>p.parts + (<usize>(((chunk * PLACES + place) * p.columns + top) * p.length + left) << 2);
     placePanels(scratch, v + <usize>place * vPlace);
-    placePairs(scratch, q + <usize>place * qPlace, out, <usize>p.length << 2);
+    placePanelRows(scratch, q + <usize>place * qPlace, panel, out, <usize>p.length << 2);
     multiply(scratch);
   }
 }
 
-/** A g A^T for `channels` channels of the pixels at POINTS, in pairs of channels that are `pair` bytes apart. */
-function transformPixels(scratch: usize, channels: u32, to: usize, place: usize, pair: usize): void {
-  const points = scratch + POINTS, stage = scratch + STAGE, line = scratch + LINE;
-  for (let c: usize = 0, bytes = <usize>channels << 2; c < bytes; c += 16, to += pair << 1) {
+/** A g A^T for `channels` channels of the pixels at POINTS, laid out as transformPatch does. */
+function transformPixels(scratch: usize, channels: u32, to: usize, place: usize, panel: usize): void {
+  const points = scratch + POINTS, stage = scratch + STAGE;
+  for (let c: usize = 0, bytes = <usize>channels << 2; c < bytes; ) {
     for (let i: usize = 0; i < 4; i++) {
       const row = points + i * POINT_ROW, p0 = <usize>load<u32>(row) + c, p1 = <usize>load<u32>(row, 4) + c;
       const p2 = <usize>load<u32>(row, 8) + c, p3 = <usize>load<u32>(row, 12) + c;
-      spread(v128.load(p0), v128.load(p1), v128.load(p2), v128.load(p3), stage + i * STAGE_ROW);
+      spread(v128.load(p0), v128.load(p1), v128.load(p2), v128.load(p3), stage + i * STAGE_ROW, 16);
     }
     for (let j: usize = 0, out = to; j < STAGE_ROW; j += 16, out += place) {
       const at = stage + j;
-      spread(v128.load(at), v128.load(at, 96), v128.load(at, 192), v128.load(at, 288), line);
-      for (let i: usize = 0, down = out; i < STAGE_ROW; i += 16, down += place * 6) storePairs(v128.load(line + i), down, pair);
+      spread(v128.load(at), v128.load(at, 96), v128.load(at, 192), v128.load(at, 288), out, place * 6);
     }
+    c += 16;
+    to += c & 63 ? 16 : panel - 48;
   }
 }
 
 /** A of four vectors. */
 // @ts-ignore: decorator
 @inline
-function spread(g0: v128, g1: v128, g2: v128, g3: v128, to: usize): void {
+function spread(g0: v128, g1: v128, g2: v128, g3: v128, to: usize, step: usize): void {
   const half = f32x4.splat(0.5), h = f32x4.splat(H), double = f32x4.splat(2);
   const even1 = madd(half, g2, g0), odd1 = f32x4.mul(h, madd(half, g3, g1));
   const even2 = madd(double, g2, g0), odd2 = f32x4.mul(h, f32x4.mul(double, madd(double, g3, g1)));
   v128.store(to, g0);
-  v128.store(to, f32x4.add(even1, odd1), 16);
-  v128.store(to, f32x4.sub(even1, odd1), 32);
-  v128.store(to, f32x4.add(even2, odd2), 48);
-  v128.store(to, f32x4.sub(even2, odd2), 64);
-  v128.store(to, g3, 80);
-}
-
-// @ts-ignore: decorator
-@inline
-function storePairs(four: v128, to: usize, pair: usize): void {
-  v128.store64_lane(to, four, 0);
-  v128.store64_lane(to + pair, four, 1);
+  v128.store(to + step, f32x4.add(even1, odd1));
+  v128.store(to + step * 2, f32x4.sub(even1, odd1));
+  v128.store(to + step * 3, f32x4.add(even2, odd2));
+  v128.store(to + step * 4, f32x4.sub(even2, odd2));
+  v128.store(to + step * 5, g3);
 }
 
 /** dw[columns, 3, 3, length] = G^T (sum of parts) G. args: parts, dw, chunks, columns, length */

@@ -100,7 +100,7 @@ export function emitWinograd({ source, weight, padding, step, columnStep, tapSte
 
 const TILE = 128; // channels of a tile on either side, as BLOCK_ROWS in gemm.ts; half of it where there are few patches
 const GRAD_TILES = 16; // wanted
-const CHUNK_PATCHES = 128; // of a chunk at least: its sums have to be written and read again
+const CHUNK_PATCHES = 256; // of a chunk at least: its sums have to be written and read again
 
 /** The least size of parts that cut `n` into no more parts than `most` does. */
 const even = (n: number, most: number) => Math.ceil(n / Math.ceil(n / most));
