@@ -8,18 +8,20 @@ import type { Host } from "../tape/trace.ts";
 /**
  * Fixed sines and cosines of row and column, `extra` zero rows in front (class token). Each of both has dim / 2 numbers:
  * sin(p w_k), then cos(p w_k), w_k = 10000^(-k / (dim / 4)). MAE puts the column first (util/pos_embed.py), MoCo v3 the row
- * (vits.py). -> [extra + grid^2, dim]
+ * (vits.py) and rounds every number to float32 on the way. -> [extra + grid^2, dim]
  */
 export function sincosTable(dim: number, grid: number, { extra = 1, first = "column" as "column" | "row" } = {}): Host {
   if (dim % 4) throw new RangeError(`Cannot make positions of ${dim} numbers: expected a multiple of 4`);
   const quarter = dim / 4;
+  const rounded = first === "row" ? Math.fround : Number;
+  const omegas = Array.from({ length: quarter }, (_, k) => rounded(1 / rounded(10000 ** rounded(k / quarter))));
   const data = new Float32Array((extra + grid * grid) * dim);
   for (let token = 0; token < grid * grid; token++) {
     const [row, column] = [Math.floor(token / grid), token % grid];
     const [a, b] = first === "column" ? [column, row] : [row, column];
-    for (let k = 0; k < quarter; k++) {
-      const omega = 10000 ** (-k / quarter);
-      [Math.sin(a * omega), Math.cos(a * omega), Math.sin(b * omega), Math.cos(b * omega)].forEach((value, part) => {
+    for (const [k, omega] of omegas.entries()) {
+      const [x, y] = [rounded(a * omega), rounded(b * omega)];
+      [Math.sin(x), Math.cos(x), Math.sin(y), Math.cos(y)].forEach((value, part) => {
         data[(extra + token) * dim + part * quarter + k] = value;
       });
     }
