@@ -16,8 +16,10 @@ import { resizePositions } from "./positions.ts";
 import type { ChunkMode, Size, WindowEdge } from "./sliding-chunks.ts";
 import { type AttentionOptions, FullAttention, SparseAttention } from "./vil-attention.ts";
 
-/** By the number of blocks in each stage. */
+/** By the number of blocks in each stage; sizes from microsoft/esvit experiments/imagenet/vil and its README. */
 export const vils = {
+  "vil-1191": "l1,h1,d48,n1,s1,g1,p4,f7_l2,h3,d96,n1,s1,g1,p2,f7_l3,h3,d192,n9,s0,g1,p2,f7_l4,h6,d384,n1,s0,g0,p2,f7",
+  "vil-1281": "l1,h3,d96,n1,s1,g1,p4,f7_l2,h3,d192,n2,s1,g1,p2,f7_l3,h6,d384,n8,s0,g1,p2,f7_l4,h12,d768,n1,s0,g0,p2,f7",
   "vil-2262": "l1,h3,d96,n2,s1,g1,p4,f7,a0_l2,h6,d192,n2,s1,g1,p2,f7,a0_l3,h12,d384,n6,s0,g1,p2,f7,a0_l4,h24,d768,n2,s0,g0,p2,f7,a0",
 };
 
@@ -350,6 +352,8 @@ const variant = (arch: string): Variant => {
     about: `EsViT's ViL, ${list("blocks")} blocks of ${list("dim")}, chunks of ${stages[0].window}`,
     build: ({ size, dropPath }) => new ViL({ arch, size, dropPath }),
     sizeOf(shapeOf) {
+      const places = shapeOf("layer1.0.x_pos_embed");
+      if (places) return stages[0].patch * places[1];
       const full = stages.findIndex(({ sparse, absolute }) => !sparse && !absolute);
       const rows = shapeOf(`layer${full + 1}.1.attn.local_relative_position_bias_table`)?.[0];
       const shrink = stages.slice(0, full + 1).reduce((product, { patch }) => product * patch, 1);

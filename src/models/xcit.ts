@@ -20,6 +20,7 @@ import { withClassToken } from "./vit.ts";
 const sizes = {
   "nano-12": { dim: 128, depth: 12, heads: 4, eta: 1, tokensNorm: false },
   "tiny-12": { dim: 192, depth: 12, heads: 4, eta: 1 },
+  "tiny-24": { dim: 192, depth: 24, heads: 4, eta: 1e-5 },
   "small-12": { dim: 384, depth: 12, heads: 8, eta: 1 },
   "small-24": { dim: 384, depth: 24, heads: 8, eta: 1e-5 },
   "medium-24": { dim: 512, depth: 24, heads: 8, eta: 1e-5 },
