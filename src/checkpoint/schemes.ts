@@ -81,6 +81,11 @@ const schemes: readonly Scheme[] = [
     rules: [[/(^|[./])layers\.(\d)\.downsample\./, (_, before, i) => `${before}layers.${Number(i) - 1}.downsample.`]],
   },
   {
+    name: "DINOv2",
+    shows: /(^|[./])blocks\.0\.0\.norm1\.weight$/,
+    rules: [[/(^|[./])blocks\.\d+\.(\d+)\./, "$1blocks.$2."]], // its training cuts the blocks into chunks, and counts them through
+  },
+  {
     name: "transformers",
     shows: /(^|[./])beit\.encoder\.layer\.0\.lambda_1$/,
     rules: [[/^layernorm\./, "beit.layernorm."], ...huggingFaceBeit], // the pre-trained network keeps its last norm outside

@@ -3,6 +3,7 @@ import type { Backbone } from "../../src/models/backbone.ts";
 import { Beit } from "../../src/models/beit.ts";
 import { Conv4 } from "../../src/models/conv4.ts";
 import { CvT } from "../../src/models/cvt.ts";
+import { Dinov2ViT } from "../../src/models/dinov2.ts";
 import { ResNet } from "../../src/models/resnet.ts";
 import { CifarResNet } from "../../src/models/resnet-cifar.ts";
 import { SimclrResNet } from "../../src/models/resnet-simclr.ts";
@@ -26,6 +27,8 @@ const builders: Readonly<Record<string, () => Backbone>> = {
   "Conv-4": () => new Conv4({ hidden: 6, out: 5, size: 32 }),
   "a ViT at another size than its table's": () => new ViT({ dim: 12, depth: 2, heads: 3, patch: 8, size: 24 }),
   "a ViT with pooled tokens": () => new ViT({ dim: 12, depth: 1, heads: 2, patch: 8, size: 32, pool: "mean" }),
+  "DINOv2's ViT with registers and gated MLPs": () =>
+    new Dinov2ViT({ dim: 12, depth: 2, heads: 3, patch: 8, size: 48, layerScale: 0.5, registers: 2, swiglu: true, resize: "antialiased" }),
   "MoCo v3's ViT with a stem of convolutions": () => new MocoViT({ dim: 16, depth: 1, heads: 2, patch: 16, size: 32, convStem: true }),
   "a BEiT with biases and scales": () =>
     new Beit({ dim: 12, depth: 2, heads: 3, patch: 8, size: 32, relative: "per-block", layerScale: 0.1 }),
