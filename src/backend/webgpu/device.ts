@@ -5,7 +5,7 @@ export const usage = { MAP_READ: 1, COPY_SRC: 4, COPY_DST: 8, UNIFORM: 64, STORA
 export const MAP_READ_MODE = 1;
 
 export interface DeviceOptions {
-  /** Part of the adapter's name; default: the first that there is. */
+  /** Part of the adapter's name, in any case; default: the first that there is. */
   name?: string;
   /** Whether a driver that computes on the CPU will do. */
   software?: boolean;
@@ -94,7 +94,7 @@ function describe(adapter: GPUAdapter): AdapterDescription {
 
 /** Asks for an adapter. Throws a NoGpuError that says why there is none. */
 async function findAdapter({ name, nothing }: DeviceOptions): Promise<{ gpu: GPU; adapter: GPUAdapter }> {
-  const wanted = [...(nothing ? ["backend=null"] : []), ...(name ? [`adapter=${name}`] : [])];
+  const wanted = [...(nothing ? ["backend=null"] : []), ...(name ? [`adapter=${await wholeName(name)}`] : [])];
   const ask = async (toggles: readonly string[]) => {
     const gpu = await entry([...toggles, ...wanted]);
     const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" }).catch((error: Error) => {
@@ -113,16 +113,27 @@ export async function describeAdapter(options: DeviceOptions = {}): Promise<Adap
   return describe((await findAdapter(options)).adapter);
 }
 
-/** Every adapter that there is, software too. Throws a NoGpuError where there is none. */
-export async function listAdapters(): Promise<AdapterDescription[]> {
+/** Names of all adapters, as far as the runtime tells. */
+async function adapterNames(): Promise<string[]> {
   const gpu = await entry(["adapter=?"]); // no name holds it: Dawn answers with those that do exist, a browser takes no notice
   const refusal: string = await gpu.requestAdapter().then(
     () => "",
     (error: Error) => error.message,
   );
-  const names = new Set([...refusal.matchAll(/name: '([^']+)'/g)].map(([, name]) => name));
-  if (names.size === 0) return [await describeAdapter()];
-  return Promise.all([...names].map((name) => describeAdapter({ name })));
+  return [...new Set([...refusal.matchAll(/name: '([^']+)'/g)].map(([, name]) => name))];
+}
+
+/** The first name that has this in it, in any case, since Dawn minds it; the part itself where there is none, for Dawn to refuse. */
+async function wholeName(part: string): Promise<string> {
+  const names = await adapterNames();
+  return names.find((name) => name.toLowerCase().includes(part.toLowerCase())) ?? part;
+}
+
+/** Every adapter that there is, software too. Throws a NoGpuError where there is none. */
+export async function listAdapters(): Promise<AdapterDescription[]> {
+  const names = await adapterNames();
+  if (names.length === 0) return [await describeAdapter()];
+  return Promise.all(names.map((name) => describeAdapter({ name })));
 }
 
 /** Devices and what they were made from: Dawn dies if its entry is collected while a device lives. */

@@ -232,6 +232,17 @@ check("a timed run gives the same bits and a time for every step, in order", asy
     assert.ok(timeMs >= 0 && timeMs < 10_000 && beginMs >= (times[i - 1]?.beginMs ?? 0));
 });
 
+check("a part of a GPU's name will do, in any case; where none has it, the error names those that there are", async () => {
+  const { message } = await failure(openDevice({ name: "no such GPU", software: true }));
+  assert.match(message, /^Cannot compute on a GPU: no adapter is called "no such GPU"/);
+  const name = message.match(/name: '([^']+)'/)?.[1] as string;
+  for (const part of [name.slice(1).toUpperCase(), name.slice(0, -1).toLowerCase()]) {
+    const named = await openDevice({ name: part, software: true });
+    assert.is(named.adapter.name, gpu.adapter.name);
+    await named.close();
+  }
+});
+
 check("many devices may come and go", async () => {
   for (let i = 0; i < 4; i++) await (await openDevice({ software: true })).close();
 });
