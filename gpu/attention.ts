@@ -28,8 +28,10 @@ const place = (rows: string) => `
 /** For every number of a row that this lane keeps: `i` counts them, `c` is its place. */
 const eachOwn = (body: string) => `for (var i = 0u; i < OWN; i++) { let c = lane % ${PARTS}u + ${PARTS}u * i; if (c < D) { ${body} } }`;
 
-/** Element c of row `at` of an operand whose rows and samples have steps. */
-const element = (name: string, at: string, c = "c") => `${name}(sample * p.${name}_batch + ${at} * p.${name}_row + head * D + ${c})`;
+/** Where element c of row `at` of an operand is, whose rows and samples have steps; the element; and what stores it. */
+const placeIn = (name: string, at: string, c = "c") => `sample * p.${name}_batch + ${at} * p.${name}_row + head * D + ${c}`;
+const element = (name: string, at: string, c?: string) => `${name}(${placeIn(name, at, c)})`;
+const store = (name: string, value: string) => `set_${name}(${placeIn(name, "row")}, ${value});`;
 
 /** Brings rows begin .. begin + TILE - 1 of operands into workgroup memory, zeros behind the last. */
 const load = (rows: string, operands: Record<string, string>) => `
@@ -49,8 +51,9 @@ const multiply = (into: string, own: string, tile: string) => `
       ${into}[t * LANES + lane] = dot;
     }`;
 
-const sumOf = (parts: string) =>
-  `(${parts}[t * LANES + mine] + ${parts}[t * LANES + mine + 1u] + ${parts}[t * LANES + mine + 2u] + ${parts}[t * LANES + mine + 3u])`;
+/** The sum of the parts of all lanes that share this row: of its product with row t of a tile, or of what lies elsewhere. */
+const sumOf = (parts: string, first = "t * LANES + mine") =>
+  `(${parts}[${first}] + ${parts}[${first} + 1u] + ${parts}[${first} + 2u] + ${parts}[${first} + 3u])`;
 
 const head = (d: number, tiles: readonly string[], products: readonly string[]) => `
 const D = ${d}u;
@@ -95,36 +98,20 @@ fn run(group: u32, lane: u32) {${place("n")}
     workgroupBarrier();
   }
   if (!live) { return; }
-  ${eachOwn(`set_y(sample * p.y_batch + row * p.y_row + head * D + c, mean[i] / sum);`)}
+  ${eachOwn(store("y", "mean[i] / sum"))}
   if (lane == mine) { set_lse((sample * p.heads + head) * p.n + row, top + log(sum)); }
 }`,
 });
 
-/** along [b, heads, n] = g . y of each head's row: what the gradient of a softmax takes from every score. */
-export const attentionAlong = (d: number): Kernel => ({
-  name: `attention gradient, along ${d}`,
-  reads: ["g", "y"],
-  writes: ["along"],
-  params: [...tokens, "size: u32", ...steps("g", "y")],
-  lanes: 64,
-  code: `
-const D = ${d}u;
-fn run(group: u32, lane: u32) {
-  let i = group * LANES + lane;
-  if (i >= p.size) { return; }
-  let at = i % p.n; let head = i / p.n % p.heads; let sample = i / p.n / p.heads;
-  var sum = 0.0;
-  for (var c = 0u; c < D; c++) { sum += ${element("g", "at")} * ${element("y", "at")}; }
-  set_along(i, sum);
-}`,
-});
-
-/** dq [b, n, heads d] = scale sum over keys of P (g . v - along) k, where P = exp(scale q . k - lse). */
+/**
+ * dq [b, n, heads d] = scale sum over keys of P (g . v - along) k, where P = exp(scale q . k - lse); and along [b, heads, n] = g . y, what
+ * the gradient of a softmax takes from every score of a row.
+ */
 export const attentionQueryGrad = (d: number): Kernel => ({
   name: `attention gradient, queries ${d}`,
-  reads: ["g", "q", "k", "v", "lse", "along"],
-  writes: ["dq"],
-  params: [...tokens, "scale: f32", ...steps("g", "q", "k", "v", "dq")],
+  reads: ["g", "q", "k", "v", "y", "lse"],
+  writes: ["dq", "along"],
+  params: [...tokens, "scale: f32", ...steps("g", "q", "k", "v", "y", "dq")],
   lanes: LANES,
   code: `${head(d, ["keys", "values"], ["scores", "slopes"])}
 fn run(group: u32, lane: u32) {${place("n")}
@@ -133,7 +120,12 @@ fn run(group: u32, lane: u32) {${place("n")}
   ${own("gradient")}
   let statistic = (sample * p.heads + head) * p.n + min(row, p.n - 1u);
   let log_sum = lse(statistic);
-  let taken = along(statistic);
+  var part = 0.0;
+  if (live) { ${eachOwn(`part += slope[i] * ${element("y", "row")};`)} }
+  slopes[lane] = part;
+  workgroupBarrier();
+  let taken = ${sumOf("slopes", "mine")};
+  if (live && lane == mine) { set_along(statistic, taken); }
   for (var begin = 0u; begin < p.m; begin += ${TILE}u) {${load("m", { keys: "k", values: "v" })}${multiply("scores", "query", "keys")}${multiply("slopes", "slope", "values")}
     workgroupBarrier();
     for (var t = 0u; t < min(${TILE}u, p.m - begin); t++) {
@@ -143,7 +135,7 @@ fn run(group: u32, lane: u32) {${place("n")}
     }
     workgroupBarrier();
   }
-  if (live) { ${eachOwn("set_dq(sample * p.dq_batch + row * p.dq_row + head * D + c, gradient[i]);")} }
+  if (live) { ${eachOwn(store("dq", "gradient[i]"))} }
 }`,
 });
 
@@ -152,7 +144,7 @@ export const attentionKeyGrad = (d: number): Kernel => ({
   name: `attention gradient, keys ${d}`,
   reads: ["g", "q", "k", "v", "lse", "along"],
   writes: ["dk", "dv"],
-  params: [...tokens, "scale: f32", ...steps("g", "q", "k", "v", "dk")],
+  params: [...tokens, "scale: f32", ...steps("g", "q", "k", "v", "dk", "dv")],
   lanes: LANES,
   code: `${head(d, ["queries", "slopes"], ["scores", "rises"])}
 fn run(group: u32, lane: u32) {${place("m")}
@@ -171,6 +163,6 @@ fn run(group: u32, lane: u32) {${place("m")}
     workgroupBarrier();
   }
   if (!live) { return; }
-  ${eachOwn(`let at = sample * p.dk_batch + row * p.dk_row + head * D + c; set_dk(at, key_gradient[i]); set_dv(at, value_gradient[i]);`)}
+  ${eachOwn(`${store("dk", "key_gradient[i]")} ${store("dv", "value_gradient[i]")}`)}
 }`,
 });

@@ -41,11 +41,10 @@ const attentionGrad: Encode = (step, out) => {
   const { batch, d, params } = sizes(step, q, k);
   const { heads, n, m } = params;
   const along = out.temporary([batch, heads, n]);
-  const own = { ...params, ...strides({ g, q, k, v, y, dq, dk }), size: batch * heads * n };
+  const own = { ...params, ...strides({ g, q, k, v, y, dq, dk, dv }) };
   const emit = (kernel: Kernel, views: readonly View[], groups: number) =>
     out.dispatch(kernel, views, own, groups, bySample(views, groups / batch));
-  out.dispatch(kernels.attentionAlong(d), [g, y, along], own, Math.ceil(own.size / 64), bySample([g, y, along], (heads * n) / 64));
-  emit(kernels.attentionQueryGrad(d), [g, q, k, v, lse, along, dq], kernels.attentionGroups(batch, heads, n));
+  emit(kernels.attentionQueryGrad(d), [g, q, k, v, y, lse, dq, along], kernels.attentionGroups(batch, heads, n));
   emit(kernels.attentionKeyGrad(d), [g, q, k, v, lse, along, dk, dv], kernels.attentionGroups(batch, heads, m));
 };
 
