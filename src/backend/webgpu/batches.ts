@@ -1,6 +1,6 @@
 // Which calls run as one dispatch, and in which order. A call has to come after those that it shares memory with, unless both only read there;
-// everything else is free to move. So calls of one kernel gather: a call joins a batch that stands late enough for it, or a batch that nothing
-// stands behind yet moves up to it. All weights of an optimiser, all sums of a backward pass become a few dispatches.
+// everything else is free to move. So calls of one kernel gather: a call joins a batch that stands late enough for it, or a batch moves up to
+// it with the few that have to stand behind. All weights of an optimiser, all sums of a backward pass become a few dispatches.
 import type { Call, Window } from "./emitter.ts";
 
 /** Calls that run at once. */
@@ -14,9 +14,12 @@ export interface Batch {
 interface Placed extends Batch {
   /** Batches run in this order. */
   order: number;
-  /** Whether some batch has to come after it. */
-  followed: boolean;
+  /** Batches that have to come after it. */
+  readonly followers: Set<Placed>;
 }
+
+/** Batches that move with one at most. */
+const MOST_MOVED = 16;
 
 /** A stretch of memory that operands cover as a whole or not at all, with those that used it last. */
 interface Stretch {
@@ -39,14 +42,15 @@ export function batches(calls: readonly Call[], fits: (batch: Batch) => boolean)
     for (const batch of before) after = Math.max(after, batch.order);
     const kind = call.kernel.batches ? byKind.of(call) : [];
     for (const batch of kind) {
-      if (before.has(batch) || (batch.followed && batch.order < after)) continue;
+      const moved = batch.order > after ? [] : tail(batch, before);
+      if (!moved) continue;
       const more = { calls: [...batch.calls, call], spans: call.operands.map((operand, i) => around(batch.spans[i], operand)) };
       if (!fits(more)) continue;
       Object.assign(batch, more);
-      if (batch.order < after) batch.order = ++last;
+      for (const one of moved) one.order = ++last;
       return batch;
     }
-    const batch = { calls: [call], spans: call.operands, order: ++last, followed: false };
+    const batch = { calls: [call], spans: call.operands, order: ++last, followers: new Set<Placed>() };
     placed.push(batch);
     kind.push(batch);
     return batch;
@@ -54,11 +58,24 @@ export function batches(calls: readonly Call[], fits: (batch: Batch) => boolean)
 
   for (const set of sets(calls)) {
     const before = set.map((call) => memory.before(call));
-    for (const batch of before.flatMap((some) => [...some])) batch.followed = true;
-    const homes = set.map((call, i) => place(call, before[i]));
+    const homes = set.map((call, i) => {
+      const home = place(call, before[i]);
+      for (const batch of before[i]) batch.followers.add(home);
+      return home;
+    });
     for (const [i, call] of set.entries()) memory.use(call, homes[i]);
   }
   return placed.sort((a, b) => a.order - b.order);
+}
+
+/** A batch and all that have to come after it, in their order. Undefined if `before` is among them, or if they are many. */
+function tail(batch: Placed, before: ReadonlySet<Placed>): Placed[] | undefined {
+  const found = new Set([batch]);
+  for (const one of found) {
+    if (before.has(one) || found.size > MOST_MOVED) return undefined;
+    for (const follower of one.followers) found.add(follower);
+  }
+  return [...found].sort((a, b) => a.order - b.order);
 }
 
 /** Neighbours of one set. */
