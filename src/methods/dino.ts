@@ -11,7 +11,6 @@ import type { Backbone } from "../models/backbone.ts";
 import { ema } from "../nn/ema.ts";
 import { Buffer } from "../nn/module.ts";
 import { cosine, perEpoch, ramp } from "../nn/optim/schedule.ts";
-import { softCrossEntropy } from "../tape/ops/reduce.ts";
 import type { Parameter, Tensor } from "../tape/tensor.ts";
 import { assign } from "../tape/trace.ts";
 import { DinoHead } from "./heads.ts";
@@ -31,9 +30,13 @@ export function dinoLoss(
 ): Tensor {
   const images = teacher.shape[0] / 2;
   const targets = teacher.sub(center).div(teacherTemperature).softmax().stopGradient().split(0, 2);
-  const predictions = student.div(studentTemperature).split(0, student.shape[0] / images);
-  const pairs = targets.flatMap((t, i) => predictions.filter((_, v) => v !== i).map((s) => softCrossEntropy(s, t)));
-  return pairs.reduce((a, b) => a.add(b)).div(pairs.length);
+  const predictions = student
+    .div(studentTemperature)
+    .logSoftmax()
+    .split(0, student.shape[0] / images);
+  const pairs = targets.flatMap((t, i) => predictions.filter((_, v) => v !== i).map((s) => t.mul(s)));
+  const sum = pairs.reduce((a, b) => a.add(b)); // element by element: one pass over all views
+  return sum.sum(-1).mean().neg().div(pairs.length);
 }
 
 /** C <- m C + (1 - m) mean(t), which keeps any one output from winning everywhere. teacher [n, k], of all workers */
