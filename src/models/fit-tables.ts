@@ -2,7 +2,7 @@
 import { type Module, official, type State } from "../nn/module.ts";
 import { type Shape, sameShape } from "../tape/shape.ts";
 import type { Host } from "../tape/trace.ts";
-import { resizeMatrix } from "./positions.ts";
+import { resampling, resizeMatrix } from "./positions.ts";
 import { type BiasResize, resizeBias } from "./relative-position.ts";
 
 const SHARED = "rel_pos_bias.relative_position_bias_table";
@@ -24,6 +24,19 @@ function fitBiases(table: Host, [rows]: Shape, method: BiasResize): Host {
   return resizeBias(table, (side + 1) / 2, method, extra);
 }
 
+/** Every new row as a weighted sum of old ones. matrix [to, from], data [from, dim] -> [to, dim] */
+function weighted(matrix: ArrayLike<number>, to: number, data: Float32Array, dim: number): Float32Array {
+  const from = data.length / dim;
+  const out = new Float32Array(to * dim);
+  for (let i = 0; i < to; i++) {
+    for (let j = 0; j < from; j++) {
+      const weight = matrix[i * from + j];
+      if (weight) for (let c = 0; c < dim; c++) out[i * dim + c] += weight * data[j * dim + c];
+    }
+  }
+  return out;
+}
+
 /** Absolute positions [1, n, d], in front of them perhaps the class token's (and a distillation token's): bicubic, as MAE's util/pos_embed.py. */
 function fitPositions({ data, shape: [, rows, dim] }: Host, [, wanted]: Shape): Host {
   const { extra, side: to } = gridOf(wanted, [0, 1, 2]);
@@ -31,21 +44,23 @@ function fitPositions({ data, shape: [, rows, dim] }: Host, [, wanted]: Shape): 
   const matrix = resizeMatrix(from, [to, to], [to / from, to / from]);
   const out = new Float32Array(wanted * dim);
   out.set(data.subarray(0, extra * dim));
-  for (let i = 0; i < to * to; i++) {
-    for (let j = 0; j < from * from; j++) {
-      const weight = matrix[i * from * from + j];
-      if (weight) for (let c = 0; c < dim; c++) out[(extra + i) * dim + c] += weight * data[(extra + j) * dim + c];
-    }
-  }
+  out.set(weighted(matrix, to * to, data.subarray(extra * dim), dim), extra * dim);
   return { data: out, shape: [1, wanted, dim] };
 }
+
+/** Positions of rows or of columns alone [1, n, d] (ViL), bicubic. */
+const fitAxis = ({ data, shape: [, from, dim] }: Host, [, to]: Shape): Host => ({
+  data: weighted(resampling(from, to, to / from), to, data, dim),
+  shape: [1, to, dim],
+});
 
 /** How a tensor becomes the one that a parameter of this name and shape should have; undefined where nothing does that. */
 function fitting(name: string, wanted: Shape, given: Shape): ((given: Host, method: BiasResize) => Host) | undefined {
   if (sameShape(wanted, given)) return (host) => host;
   if (name.endsWith("relative_position_bias_table") && wanted[1] === given[1]) return (host, method) => fitBiases(host, wanted, method);
-  const places = /(^|\.)(absolute_)?pos_embed$/.test(name) && given.length === 3 && wanted[2] === given[2];
-  return places ? (host) => fitPositions(host, wanted) : undefined;
+  if (given.length !== 3 || wanted[2] !== given[2]) return undefined;
+  if (/(^|\.)[xy]_pos_embed$/.test(name)) return (host) => fitAxis(host, wanted);
+  return /(^|\.)(absolute_)?pos_embed$/.test(name) ? (host) => fitPositions(host, wanted) : undefined;
 }
 
 /** Whether a tensor is a table that can be resized to the shape of a parameter. */

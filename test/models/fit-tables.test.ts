@@ -5,10 +5,11 @@ import { fitTables } from "../../src/models/fit-tables.ts";
 import { resizePositions } from "../../src/models/positions.ts";
 import { resizeBias, windowIndex } from "../../src/models/relative-position.ts";
 import { Swin } from "../../src/models/swin.ts";
+import { ViL } from "../../src/models/vil.ts";
 import { ViT } from "../../src/models/vit.ts";
 import type { Module } from "../../src/nn/module.ts";
 import type { Tensor } from "../../src/tape/tensor.ts";
-import { compile } from "../../src/tape/trace.ts";
+import { compile, type Host } from "../../src/tape/trace.ts";
 import { fill } from "../fill.ts";
 import { reference } from "../support.ts";
 
@@ -55,6 +56,17 @@ test("absolute positions are resized as pictures, the class token's stays", asyn
   const resized = await compile((table: Tensor) => resizePositions(table, [5, 5]), reference)(state.get("pos_embed") as never);
   assert.equal(fit?.shape, [1, 26, 8]);
   close(fit?.data as Float32Array, resized.data);
+});
+
+test("ViL's positions of rows and of columns are resized as a table of both would be", async () => {
+  const make = (size: number) => new ViL({ arch: "l1,h1,d8,n1,s1,g1,p4,f3_l2,h1,d8,n1,s0,g1,p2,f3", size });
+  const [state, large] = [trained(make(24)), make(40)];
+  state.set("layer1.0.y_pos_embed", fill("y", [1, 6, 4], "input"));
+  large.load(fitTables(large, state));
+  const { data } = state.get("layer1.0.y_pos_embed") as Host;
+  const table = { data: Float32Array.from({ length: 6 * 6 * 4 }, (_, i) => data[i % data.length]), shape: [1, 36, 4] }; // by column in every row
+  const resized = await compile((x: Tensor) => resizePositions(x, [10, 10], { extra: 0 }), reference)(table);
+  close(large.state().get("layer1.0.y_pos_embed")?.data as Float32Array, resized.data.slice(0, 10 * 4));
 });
 
 test("weights that fit stay as they are, and what does not fit is left for loading to refuse", () => {
