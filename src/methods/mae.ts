@@ -54,8 +54,10 @@ export const mae = method({
 
   build(backbone, { features, decoderDim: dim, decoderDepth: depth, decoderHeads: heads }) {
     const encoder = backbone();
-    if (!(encoder instanceof ViT))
-      throw new RangeError("Cannot hide patches from this backbone: expected a vision transformer, such as vit-tiny-16");
+    if (!(encoder instanceof ViT) || encoder.extra > 1 || encoder.mask_token)
+      throw new RangeError(
+        "Cannot hide patches from this backbone: expected a vision transformer with no token but the class token, such as vit-tiny-16",
+      );
     encoder.readout = features;
     return { model: new MaskedAutoencoder(encoder, { dim, depth, heads }) };
   },

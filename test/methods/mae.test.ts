@@ -5,6 +5,7 @@ import { MaskedAutoencoder } from "../../src/methods/autoencoder.ts";
 import { mae, maskedError, pixelTargets } from "../../src/methods/mae.ts";
 import { patchify, randomMasking } from "../../src/methods/masking.ts";
 import { resolveOptions } from "../../src/methods/options.ts";
+import { ViT } from "../../src/models/vit.ts";
 import { namedParameters } from "../../src/nn/module.ts";
 import type { Tensor } from "../../src/tape/tensor.ts";
 import { compile, type Host, item } from "../../src/tape/trace.ts";
@@ -114,11 +115,15 @@ test("names are those of the official checkpoint, and positions are fixed", () =
   assert.is(new Set(namedParameters({ model })).size, parameters.size);
 });
 
-test("refuses a backbone without patches, and ratios that leave nothing", async () => {
-  assert.throws(
-    () => mae.build(() => new TinyNet(), resolveOptions(mae.options, small)),
-    /expected a vision transformer, such as vit-tiny-16/,
-  );
+test("refuses a backbone without patches or with tokens that it would not train, and ratios that leave nothing", async () => {
+  const sizes = { dim: 16, depth: 1, heads: 2, patch: 4, size: 12 };
+  const others = [{ distilled: true }, { registers: 2 }, { maskToken: true }].map((tokens) => new ViT({ ...sizes, ...tokens }));
+  for (const other of [new TinyNet(), ...others]) {
+    assert.throws(
+      () => mae.build(() => other, resolveOptions(mae.options, small)),
+      /expected a vision transformer with no token but the class token, such as vit-tiny-16/,
+    );
+  }
   const { train } = lesson(mae, { ...small, maskRatio: 0.95 }, backend, { backbone: () => tinyViT() });
   const error = await train([pictures("a", 2, 12)], 0).catch((e) => e);
   assert.match(error.message, /^Cannot hide 0.95 of 9 patches/);
