@@ -3,6 +3,7 @@ import * as assert from "uvu/assert";
 import { Accumulator } from "../../src/nn/optim/accumulate.ts";
 import { AdamW } from "../../src/nn/optim/adamw.ts";
 import { clipEach, clipGlobal } from "../../src/nn/optim/clip.ts";
+import { layerDecay } from "../../src/nn/optim/layer-decay.ts";
 import { exceptVectors } from "../../src/nn/optim/optimizer.ts";
 import { makeOptimizer, type OptimizerSpec } from "../../src/nn/optim/optimizers.ts";
 import { cosine, multistep, perEpoch, ramp } from "../../src/nn/optim/schedule.ts";
@@ -159,6 +160,22 @@ test("schedules take the official values at their corners", () => {
     ["1.00", "0.10", "0.01"],
   );
   assert.is(cosine({ from: 0.996, to: 1, steps: 0 })(0), 0.996);
+});
+
+test("rates fall from block to block, and are lowest for what makes the first tokens", () => {
+  const rules = layerDecay({ depths: 3, decay: 0.5 });
+  const scales = [
+    "head.weight",
+    "norm.weight",
+    "blocks.2.attn.qkv.weight",
+    "blocks.0.ls1.gamma",
+    "patch_embed.proj.bias",
+    "register_tokens",
+  ];
+  assert.equal(
+    scales.map((name) => rules(name, new Parameter([1, 1])).lrScale),
+    [1, 1, 0.5, 0.125, 0.0625, 0.0625],
+  );
 });
 
 test.run();

@@ -17,13 +17,13 @@ function layerOf(name: string, depths: number | readonly number[]): number {
   if (block !== undefined) return before(Number(stage ?? 0)) + Number(block) + 1;
   const downsample = /^layers\.(\d+)\.downsample\./.exec(name);
   if (downsample) return before(Number(downsample[1]) + 1);
-  if (/^(cls_token|pos_embed|mask_token|absolute_pos_embed|patch_embed\b)/.test(name)) return 0;
+  if (/^(cls_token|register_tokens|pos_embed|mask_token|absolute_pos_embed|patch_embed\b)/.test(name)) return 0;
   return (typeof depths === "number" ? depths : before(depths.length)) + 1;
 }
 
 /**
  * Smaller learning rates for lower layers when fine-tuning: rate of layer l of L = decay^(L - l). Clark et al. 2020 (ELECTRA),
- * arXiv 2003.10555; as facebookresearch/mae util/lr_decay.py and microsoft/SimMIM optimizer.py.
+ * arXiv 2003.10555; as facebookresearch/mae util/lr_decay.py, microsoft/SimMIM optimizer.py and facebookresearch/dinov2 param_groups.py.
  */
 export function layerDecay({ depths, decay, skip = [], containing = [] }: LayerDecayOptions): Rules {
   const last = layerOf("head.weight", depths);
