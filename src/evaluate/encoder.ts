@@ -88,8 +88,9 @@ async function openOurs(file: string, { size }: EncoderOptions): Promise<Encoder
 
 async function openForeign(checkpoint: Checkpoint, { backbone, size }: EncoderOptions): Promise<Encoder> {
   const found = expectBackbone(checkpoint, { backbone });
-  const side = sideOf(size, found.size ?? usualSize(found.backbone));
-  const network = await readNetwork(found, variantNamed(found.backbone).oneSize ? side : undefined);
+  const { evaluatedAt, oneSize } = variantNamed(found.backbone);
+  const side = sideOf(size, evaluatedAt ?? found.size ?? usualSize(found.backbone));
+  const network = await readNetwork(found, oneSize ? side : undefined);
   const view = found.backbone.startsWith("simclr-") ? simclrFloatEvaluationView(side) : evaluationView(side);
   return { backbone: network, view, about: found.backbone };
 }

@@ -55,6 +55,8 @@ export interface Variant {
   build(options: BuildOptions): Backbone;
   /** Only images of the size that its tables are made for can be encoded. */
   readonly oneSize?: boolean;
+  /** Side of the images that its authors evaluate it with, where its tables are made for others. */
+  readonly evaluatedAt?: number;
   /** How its authors resize tables of relative biases; "geometric" where nothing is said. */
   readonly resize?: BiasResize;
   /** Side of the images that a checkpoint's tables were made for, by the shapes under its names; undefined where nothing depends on it. */

@@ -33,6 +33,7 @@ const variant = (options: ViTOptions): Variant => ({
   features: options.dim,
   about: `DINOv2's ViT, ${options.depth} blocks of ${options.dim} with ${options.heads} heads, patch 14${options.swiglu ? ", gated MLPs" : ""}${options.registers ? `, ${options.registers} registers` : ""}`,
   build: ({ size = options.size, dropPath }) => new Dinov2ViT({ ...options, size, dropPath }),
+  evaluatedAt: 224,
   sizeOf: (shapeOf) => sizeOfPositions(shapeOf("pos_embed"), options),
 });
 

@@ -9,6 +9,7 @@ import { writeTorch } from "../../src/checkpoint/write-torch.ts";
 import { openEncoder } from "../../src/evaluate/encoder.ts";
 import { makeBackbone } from "../../src/models/backbone.ts";
 import { resizeBias } from "../../src/models/relative-position.ts";
+import { withoutNumbers } from "../../src/nn/init.ts";
 import type { Tensor } from "../../src/tape/tensor.ts";
 import { compile, type Host } from "../../src/tape/trace.ts";
 import { reference } from "../support.ts";
@@ -45,6 +46,14 @@ test("a safetensors file without a word about itself is recognised, and sees ima
     assert.equal([encoder.about, encoder.view.size], ["vit-tiny-16", 64]);
     assert.equal([...encoder.backbone.state()], [...network.state()]);
     assert.is((await openEncoder(path, { size: 96 })).view.size, 96);
+  }));
+
+test("DINOv2 sees images of 224, although its positions are those of 518", () =>
+  inFolder(async (folder) => {
+    const path = join(folder, "dinov2.safetensors");
+    await writeSafetensors(path, withoutNumbers(() => makeBackbone("dinov2-vit-small-14")).state());
+    const { about, view, backbone } = await openEncoder(path);
+    assert.equal([about, view.size, backbone.state().get("pos_embed")?.shape], ["dinov2-vit-small-14", 224, [1, 1 + 37 ** 2, 384]]);
   }));
 
 test("tables that serve one size only are resized to the images that are asked for", () =>
