@@ -33,8 +33,10 @@ fn larger(a: f32, b: f32) -> f32 { return select(a, b, b > a || is_nan(b)); }
 /** Threads of a row's workgroup: more for long rows. */
 export const rowLanes = (n: number): number => (n >= 1024 ? 256 : 64);
 
-const rowKernel = (kernel: Omit<Kernel, "code"> & { body: string }): Kernel => ({
+/** A kernel of a workgroup a row, the barriers of which all threads meet whatever `p` holds. */
+const rowKernel = (kernel: Omit<Kernel, "code" | "batches"> & { body: string }): Kernel => ({
   ...kernel,
+  batches: true,
   code: `${acrossLanes}
 fn run(group: u32, lane: u32) {
   let start = group * p.n;
@@ -97,40 +99,71 @@ export const layerNorm = (lanes: number): Kernel =>
   if (lane == 0u) { set_mean(group, center); set_rstd(group, scale); }`,
   });
 
-/** dx = rstd (g gamma - sum(g gamma) / n - u sum(g gamma u) / n), u = (x - mean) rstd. */
-export const layerNormGrad = (lanes: number): Kernel =>
-  rowKernel({
-    name: "layer norm gradient",
-    reads: ["g", "x", "gamma", "mean", "rstd"],
-    writes: ["dx"],
-    params: ["n: u32"],
-    lanes,
-    body: `
-  let center = mean(group);
-  let scale = rstd(group);
-  var sum = 0.0;
-  var along = 0.0;
-  for (var i = lane; i < p.n; i += LANES) {
-    let value = g(start + i) * gamma(i);
-    sum += value;
-    along += value * (x(start + i) - center) * scale;
-  }
-  sum = sum_of(lane, sum) / f32(p.n);
-  along = sum_of(lane, along) / f32(p.n);
-  for (var i = lane; i < p.n; i += LANES) {
-    set_dx(start + i, scale * (g(start + i) * gamma(i) - sum - (x(start + i) - center) * scale * along));
-  }`,
-  });
+/** Rows of a part of the gradient's sums: few enough to keep a GPU busy, enough that adding up the parts costs little. */
+export const layerNormPart = (rows: number): number => Math.max(16, Math.ceil(rows / 1024));
 
 /**
- * For each column c of x [rows, n] and each part of \`part\` rows: sums over the rows of the part of what \`terms\` says, [parts, n] each.
- * A thread a result.
+ * dx = rstd (g gamma - sum(g gamma) / n - u sum(g gamma u) / n), u = (x - mean) rstd, then the step's epilogue. And parts of
+ * dgamma = sum(g u) and dbeta = sum(g) over rows, [parts, n] each: a workgroup goes over `part` rows, its threads own columns.
  */
-const columnSums = (name: string, reads: string[], terms: Record<string, string>, params: string[] = []): Kernel => ({
-  name,
-  reads,
-  writes: Object.keys(terms),
-  params: ["rows: u32", "n: u32", "part: u32", "size: u32", ...params],
+export function layerNormGrad(n: number, epilogue: Elementwise | undefined): Kernel {
+  const lanes = rowLanes(n);
+  const end = ending(epilogue);
+  /** For every column that this lane owns: `j` counts them, `i` is its place. */
+  const eachOwn = (body: string) => `for (var j = 0u; j < OWN; j++) { let i = lane + j * LANES; if (i < p.n) {${body}} }`;
+  return {
+    name: "layer norm gradient",
+    reads: ["g", "x", "gamma", "mean", "rstd", ...end.reads],
+    writes: [...end.writes, "dgamma", "dbeta"],
+    params: ["rows: u32", "n: u32", "part: u32", ...end.params],
+    lanes,
+    code: `${acrossLanes}${end.code}
+const OWN = ${Math.ceil(n / lanes)}u;
+fn run(group: u32, lane: u32) {
+  var gammas: array<f32, OWN>;
+  var betas: array<f32, OWN>;
+  let first = group * p.part;
+  for (var row = first; row < min(first + p.part, p.rows); row++) {
+    let start = row * p.n;
+    let center = mean(row);
+    let scale = rstd(row);
+    var sum = 0.0;
+    var along = 0.0;
+    ${eachOwn(`
+      let slope = g(start + i);
+      let unit = (x(start + i) - center) * scale;
+      gammas[j] += slope * unit;
+      betas[j] += slope;
+      sum += slope * gamma(i);
+      along += slope * gamma(i) * unit;
+    `)}
+    sum = sum_of(lane, sum) / f32(p.n);
+    along = sum_of(lane, along) / f32(p.n);
+    ${eachOwn(`
+      let unit = (x(start + i) - center) * scale;
+      finish(row, i, scale * (g(start + i) * gamma(i) - sum - unit * along));
+    `)}
+  }
+  ${eachOwn(" set_dgamma(group * p.n + i, gammas[j]); set_dbeta(group * p.n + i, betas[j]); ")}
+}`,
+  };
+}
+
+/** Rows of a part of sums over rows, few enough to keep a GPU busy. */
+export const partRows = (rows: number, n: number): number => Math.max(LINK, Math.ceil((rows * n) / 2 ** 16));
+
+/** Rows whose sum is made on its own before it is added to the part's: two short chains of additions round less than a long one. */
+const LINK = 16;
+
+/**
+ * Means and sums of squared deviations from them, [parts, n] each, of the columns of x [rows, n] within parts of `part` rows; those
+ * of a few rows at a time are merged. Chan, Golub & LeVeque 1983, eq. 2.1. A thread a result.
+ */
+export const moments: Kernel = {
+  name: "moments",
+  reads: ["x"],
+  writes: ["means", "squares"],
+  params: ["rows: u32", "n: u32", "part: u32", "size: u32"],
   batches: true,
   lanes: 64,
   code: `
@@ -139,55 +172,84 @@ fn run(group: u32, lane: u32) {
   if (i >= p.size) { return; }
   let c = i % p.n;
   let first = i / p.n * p.part;
-  ${Object.keys(terms)
-    .map((sum) => `var total_${sum} = 0.0;`)
-    .join(" ")}
-  for (var row = first; row < min(first + p.part, p.rows); row++) {
-    let at = row * p.n + c;
-    ${Object.entries(terms)
-      .map(([sum, term]) => `total_${sum} += ${term};`)
-      .join("\n    ")}
+  let end = min(first + p.part, p.rows);
+  let center = x(first * p.n + c); // sums are of deviations from it, so that large means cost no digits
+  var count = 0.0;
+  var sum = 0.0;
+  var square = 0.0;
+  for (var row = first; row < end; row += ${LINK}u) {
+    let last = min(row + ${LINK}u, end);
+    let more = f32(last - row);
+    var link = 0.0;
+    for (var r = row; r < last; r++) { link += x(r * p.n + c) - center; }
+    let mean = center + link / more;
+    for (var r = row; r < last; r++) { let apart = x(r * p.n + c) - mean; square += apart * apart; }
+    if (count > 0.0) {
+      let apart = link / more - sum / count;
+      square += apart * apart * count * more / (count + more);
+    }
+    sum += link;
+    count += more;
   }
-  ${Object.keys(terms)
-    .map((sum) => `set_${sum}(i, total_${sum});`)
-    .join(" ")}
+  set_means(i, center + sum / count);
+  set_squares(i, square);
 }`,
-});
+};
 
-/** Parts of dgamma = sum(g u) and dbeta = sum(g) over rows. */
-export const layerNormSums = columnSums("layer norm sums", ["g", "x", "mean", "rstd"], {
-  dgamma: "g(at) * (x(at) - mean(row)) * rstd(row)",
-  dbeta: "g(at)",
-});
-
-/** Parts of sum(x - mean) and sum((x - mean)^2) over rows; mean [n] is some row-independent centre. */
-export const deviations = columnSums("deviations", ["x", "center"], {
-  first: "x(at) - center(c)",
-  second: "(x(at) - center(c)) * (x(at) - center(c))",
-});
-
-/** Parts of dgamma = sum(g u) and dbeta = sum(g) over rows, u = (x - mean) / sqrt(variance + eps). */
-export const batchNormSums = columnSums(
-  "batch norm sums",
-  ["g", "x", "mean", "variance"],
-  { dgamma: "g(at) * (x(at) - mean(c)) / sqrt(variance(c) + p.eps)", dbeta: "g(at)" },
-  ["eps: f32"],
-);
-
-/** mean and variance [n] of x from the sums of its deviations from `center`. */
+/** mean and variance [n] over all rows from the moments of parts. A workgroup a column. */
 export const statistics: Kernel = {
   name: "batch statistics",
-  reads: ["center", "first", "second"],
+  reads: ["means", "squares"],
   writes: ["mean", "variance"],
-  params: ["rows: u32", "n: u32"],
+  params: ["rows: u32", "n: u32", "part: u32", "parts: u32"],
+  batches: true,
+  lanes: 64,
+  code: `${acrossLanes}
+fn run(group: u32, lane: u32) {
+  let center = means(group);
+  var sum = 0.0;
+  for (var i = lane; i < p.parts; i += LANES) { sum += (means(i * p.n + group) - center) * f32(min(p.part, p.rows - i * p.part)); }
+  let middle = center + sum_of(lane, sum) / f32(p.rows);
+  var square = 0.0;
+  for (var i = lane; i < p.parts; i += LANES) {
+    let apart = means(i * p.n + group) - middle;
+    square += squares(i * p.n + group) + apart * apart * f32(min(p.part, p.rows - i * p.part));
+  }
+  square = sum_of(lane, square);
+  if (lane == 0u) { set_mean(group, middle); set_variance(group, square / f32(p.rows)); }
+}`,
+};
+
+/**
+ * Parts of dgamma = sum(g u) and dbeta = sum(g) over rows, [parts, n] each, u = (x - mean) / sqrt(variance + eps). A thread a result.
+ */
+export const batchNormSums: Kernel = {
+  name: "batch norm sums",
+  reads: ["g", "x", "mean", "variance"],
+  writes: ["dgamma", "dbeta"],
+  params: ["rows: u32", "n: u32", "part: u32", "size: u32", "eps: f32"],
+  batches: true,
   lanes: 64,
   code: `
 fn run(group: u32, lane: u32) {
-  let c = group * LANES + lane;
-  if (c >= p.n) { return; }
-  let shift = first(c) / f32(p.rows);
-  set_mean(c, center(c) + shift);
-  set_variance(c, max(second(c) / f32(p.rows) - shift * shift, 0.0));
+  let i = group * LANES + lane;
+  if (i >= p.size) { return; }
+  let c = i % p.n;
+  let first = i / p.n * p.part;
+  let end = min(first + p.part, p.rows);
+  let center = mean(c);
+  let scale = 1.0 / sqrt(variance(c) + p.eps);
+  var sums = vec2f();
+  for (var row = first; row < end; row += ${LINK}u) {
+    var link = vec2f();
+    for (var r = row; r < min(row + ${LINK}u, end); r++) {
+      let slope = g(r * p.n + c);
+      link += vec2f(slope * (x(r * p.n + c) - center) * scale, slope);
+    }
+    sums += link;
+  }
+  set_dgamma(i, sums.x);
+  set_dbeta(i, sums.y);
 }`,
 };
 

@@ -12,6 +12,8 @@ function rowsOf(x: View): { rows: number; n: number; size: number; lanes: number
   return { rows: size(x.shape) / n, n, size: size(x.shape), lanes: kernels.rowLanes(n) };
 }
 
+const threads = (n: number) => Math.ceil(n / 64);
+
 const softmax =
   (logarithm: boolean): Encode =>
   ({ inputs: [x], outputs: [y] }, out) => {
@@ -32,46 +34,27 @@ const layerNorm: Encode = ({ inputs: [x, gamma, beta], outputs: [y, mean, rstd],
   out.dispatch(kernels.layerNorm(lanes), [x, gamma, beta, y, mean, rstd], { n, eps: attrs.eps as number }, rows, reaches);
 };
 
-/** Rows of a part of sums over rows, few enough to keep a GPU busy. */
-const partRows = (rows: number, n: number): number => Math.max(16, Math.ceil((rows * n) / 2 ** 16));
+/** Where sums over rows go that a kernel makes in parts: [parts, n], which `addParts` adds up, or the results themselves. */
+const inParts = (out: Emitter, parts: number, results: readonly View[]): readonly View[] =>
+  parts === 1 ? results : results.map(({ shape }) => out.temporary([parts, ...shape]));
 
-/** An operand of a kernel that sums over rows, and how many of its numbers belong to each row; 0: all of them to all rows. */
-type OfRows = readonly [view: View, perRow: number];
-
-/** Emits a kernel that sums over rows in parts, two sums at once, and adds up the parts. */
-function emitSums(
-  out: Emitter,
-  kernel: (typeof kernels)["deviations"],
-  reads: readonly OfRows[],
-  writes: readonly [View, View],
-  { rows, n }: { rows: number; n: number },
-  params: Record<string, number> = {},
-): void {
-  const part = partRows(rows, n);
-  const parts = Math.ceil(rows / part);
-  const targets = parts === 1 ? writes : writes.map(() => out.temporary([parts, n]));
-  const views = [...reads.map(([view]) => view), ...targets];
-  const reaches = [...reads.map(([, perRow]) => (perRow ? through(64, n, part * perRow) : undefined)), each(64), each(64)];
-  out.dispatch(kernel, views, { rows, n, part, size: parts * n, ...params }, Math.ceil((parts * n) / 64), reaches);
-  if (parts > 1) for (const [i, y] of writes.entries()) emitReduce(out, "sum", targets[i], y, [1, parts, n]);
+function addParts(out: Emitter, parts: number, sums: readonly View[], results: readonly View[]): void {
+  if (parts > 1) for (const [i, y] of results.entries()) emitReduce(out, "sum", sums[i], y, [1, parts, size(y.shape)]);
 }
 
-const layerNormGrad: Encode = ({ inputs: [g, x, gamma, mean, rstd], outputs: [dx, dgamma, dbeta] }, out) => {
-  const { rows, n, lanes } = rowsOf(x);
-  const reaches = [each(n), each(n), undefined, each(1), each(1), each(n)];
-  out.dispatch(kernels.layerNormGrad(lanes), [g, x, gamma, mean, rstd, dx], { n }, rows, reaches);
-  emitSums(
-    out,
-    kernels.layerNormSums,
-    [
-      [g, n],
-      [x, n],
-      [mean, 1],
-      [rstd, 1],
-    ],
-    [dgamma, dbeta],
-    { rows, n },
-  );
+const layerNormGrad: Encode = (step, out) => {
+  const [g, x, gamma, mean, rstd] = step.inputs;
+  const results = step.outputs.slice(1);
+  const { rows, n } = rowsOf(x);
+  const part = kernels.layerNormPart(rows);
+  const parts = Math.ceil(rows / part);
+  const sums = inParts(out, parts, results);
+  const end = endingOf(step);
+  const views = [g, x, gamma, mean, rstd, ...end.views, ...sums];
+  const ofEnd = end.reaches((begin, last) => [part * n * begin, Math.min(part * n * last, rows * n)]);
+  const reaches = [each(part * n), each(part * n), undefined, each(part), each(part), ...ofEnd, each(n), each(n)];
+  out.dispatch(kernels.layerNormGrad(n, step.epilogue), views, { rows, n, part, ...end.params }, parts, reaches);
+  addParts(out, parts, sums, results);
 };
 
 const batchNorm: Encode = (step, out) => {
@@ -79,45 +62,33 @@ const batchNorm: Encode = (step, out) => {
   const [, mean, variance] = step.outputs;
   const { rows, n, size } = rowsOf(x);
   const eps = step.attrs.eps as number;
-  const [first, second] = [out.temporary([n]), out.temporary([n])];
-  const center = { ...x, shape: [n], strides: [1] }; // the first row
-  emitSums(
-    out,
-    kernels.deviations,
-    [
-      [x, n],
-      [center, 0],
-    ],
-    [first, second],
-    { rows, n },
-  );
-  out.dispatch(kernels.statistics, [center, first, second, mean, variance], { rows, n }, Math.ceil(n / 64));
+  const part = kernels.partRows(rows, n);
+  const parts = Math.ceil(rows / part);
+  const [means, squares] = [out.temporary([parts, n]), out.temporary([parts, n])];
+  const made = { rows, n, part, size: parts * n };
+  out.dispatch(kernels.moments, [x, means, squares], made, threads(made.size), [through(64, n, part * n), each(64), each(64)]);
+  out.dispatch(kernels.statistics, [means, squares, mean, variance], { rows, n, part, parts }, n);
   const end = endingOf(step);
   const views = [x, gamma, beta, mean, variance, ...end.views];
   const ofEnd = end.reaches((begin, elements) => [64 * begin, Math.min(64 * elements, size)]);
   const reaches = [each(64), undefined, undefined, undefined, undefined, ...ofEnd];
-  out.dispatch(kernels.batchNormApply(step.epilogue), views, { n, size, eps, ...end.params }, Math.ceil(size / 64), reaches);
+  out.dispatch(kernels.batchNormApply(step.epilogue), views, { n, size, eps, ...end.params }, threads(size), reaches);
 };
 
 const batchNormGrad: Encode = ({ inputs: [g, x, gamma, mean, variance], outputs: [dx, dgamma, dbeta], attrs }, out) => {
   const { rows, n, size } = rowsOf(x);
   const eps = attrs.eps as number;
-  emitSums(
-    out,
-    kernels.batchNormSums,
-    [
-      [g, n],
-      [x, n],
-      [mean, 0],
-      [variance, 0],
-    ],
-    [dgamma, dbeta],
-    { rows, n },
-    { eps },
-  );
+  const part = kernels.partRows(rows, n);
+  const parts = Math.ceil(rows / part);
+  const sums = inParts(out, parts, [dgamma, dbeta]);
+  const ofRows = through(64, n, part * n);
+  const made = { rows, n, part, size: parts * n, eps };
+  const sumsReach = [ofRows, ofRows, undefined, undefined, each(64), each(64)];
+  out.dispatch(kernels.batchNormSums, [g, x, mean, variance, ...sums], made, threads(made.size), sumsReach);
+  addParts(out, parts, sums, [dgamma, dbeta]);
   const views = [g, x, gamma, mean, variance, dgamma, dbeta, dx];
   const reaches = views.map(({ shape }) => (shape.length > 1 ? each(64) : undefined));
-  out.dispatch(kernels.batchNormGradApply, views, { rows, n, size, eps }, Math.ceil(size / 64), reaches);
+  out.dispatch(kernels.batchNormGradApply, views, { rows, n, size, eps }, threads(size), reaches);
 };
 
 export const normalizeEncoders: Record<string, Encode> = {

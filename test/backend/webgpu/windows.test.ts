@@ -62,7 +62,7 @@ const rows: { name: string; run: Run; inputs: Input[]; gradient?: false }[] = [
     ],
   },
   { name: "softmax and its logarithm", run: (x) => [x.softmax(), x.logSoftmax()], inputs: [[131, 149]] },
-  { name: "layer norm", run: (x, g, b) => layerNorm(x, g, b, 1e-6), inputs: [[157, 113], [113], [113]] },
+  { name: "layer norm and a residual beside it", run: (x, g, b) => layerNorm(x, g, b, 1e-6).add(x), inputs: [[157, 113], [113], [113]] },
   { name: "batch norm", run: (x, g, b) => batchNorm(x, g, b, 1e-5).y.relu(), inputs: [[7, 13, 13, 20], [20], [20]] },
   {
     name: "attention",
@@ -72,6 +72,14 @@ const rows: { name: string; run: Run; inputs: Input[]; gradient?: false }[] = [
       [9, 37, 48],
       [9, 37, 48],
     ],
+  },
+  {
+    name: "attention, sliced from one projection",
+    run: (x) => {
+      const [q, k, v] = x.split(2, 3);
+      return attention(q, k, v, { heads: 3, scale: 0.25 });
+    },
+    inputs: [[9, 41, 144]],
   },
   {
     name: "convolution",
