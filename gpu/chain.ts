@@ -14,6 +14,13 @@ export interface Chain {
 export const inputName = (i: number) => `in${i}`;
 export const outputName = (i: number) => `out${i}`;
 
+/** Coordinates x0, x1, ... of a number that counts through `rank` axes of sizes n0, n1, ... */
+export function coordinates(rank: number, number: string): string[] {
+  const lines = [`var rest = ${number};`];
+  for (let axis = rank - 1; axis > 0; axis--) lines.push(`let x${axis} = rest % p.n${axis};`, `rest = rest / p.n${axis};`);
+  return [...lines, "let x0 = rest;"];
+}
+
 /** Values of a chain's constants, in the order of `params`. */
 export function constantsOf({ code }: Elementwise): Record<string, number> {
   return Object.fromEntries(code.filter(({ op }) => op === "constant").map(({ value }, i) => [`c${i}`, value as number]));

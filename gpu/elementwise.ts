@@ -1,7 +1,7 @@
 // Chains of elementwise ops, and copies, over one shape of any number of axes. A thread computes ITEMS elements.
 import type { Elementwise, View } from "../src/tape/program.ts";
 import { isContiguous } from "../src/tape/view.ts";
-import { chain, inputName, outputName } from "./chain.ts";
+import { chain, coordinates, inputName, outputName } from "./chain.ts";
 import { functionsFor } from "./functions.ts";
 import type { Kernel } from "./kernel.ts";
 
@@ -25,13 +25,6 @@ function place(name: string, access: Access): { index: string; params: string[] 
     index: steps.map(({ step, axis }) => (step === "1" ? `x${axis}` : `x${axis} * p.${name}_${axis}`)).join(" + "),
     params: steps.filter(({ step }) => step === "n").map(({ axis }) => `${name}_${axis}: u32`),
   };
-}
-
-/** Coordinates x0, x1, ... of element i. */
-function coordinates(rank: number): string[] {
-  const lines = ["var rest = i;"];
-  for (let axis = rank - 1; axis > 0; axis--) lines.push(`let x${axis} = rest % p.n${axis};`, `rest = rest / p.n${axis};`);
-  return [...lines, "let x0 = rest;"];
 }
 
 /** Sizes and steps that the kernel of `elementwise` takes beside the constants. Steps may be negative: they wrap. */
@@ -69,7 +62,7 @@ fn run(group: u32, lane: u32) {
   for (var item = 0u; item < ${ITEMS}u; item++) {
     let i = (group * ${ITEMS}u + item) * LANES + lane;
     if (i >= p.size) { return; }
-${[...(strided ? coordinates(body.shape.length) : []), steps.statements].join("\n")}
+${[...(strided ? coordinates(body.shape.length, "i") : []), steps.statements].join("\n")}
   }
 }`,
   };

@@ -139,6 +139,16 @@ export const rows: Row[] = [
   { name: "oneHot", run: (label) => oneHot(label, 5), inputs: [fixed([0, 4, 2])], gradient: false },
 
   {
+    name: "matmul, a factor for each sample and rows of a table behind it",
+    run: (x, w, f, t) => x.matmul(w).mul(f).add(t).relu(),
+    inputs: [
+      [3, 7, 5],
+      [5, 9],
+      [3, 1, 1],
+      [7, 9],
+    ],
+  },
+  {
     name: "matmul",
     run: (a, b) => a.matmul(b),
     inputs: [
@@ -395,6 +405,11 @@ export const rows: Row[] = [
     gradient: false,
   },
   { name: "layerNorm", run: (x, g, b) => layerNorm(x, g, b, 1e-6), inputs: [[3, 5, 13], [13], [13]], bad: [[3, 5], [4], [5]] },
+  {
+    name: "layerNorm, a residual beside it and a factor for each sample",
+    run: (x, g, b, f, r) => layerNorm(x.mul(f).add(r), g, b, 1e-6).add(x),
+    inputs: [[3, 21, 13], [13], [13], [3, 1, 1], [3, 21, 13]],
+  },
   { name: "layerNorm, wide", run: (x, g, b) => layerNorm(x, g, b, 1e-6), inputs: [[37, 192], [192], [192]] },
   {
     name: "attention",

@@ -1,5 +1,5 @@
 // The gpu backend: programs as lists of dispatches, on whatever WebGPU finds.
-import { lower } from "../tape/lower.ts";
+import { type Abilities, lower } from "../tape/lower.ts";
 import type { Program } from "../tape/program.ts";
 import type { Parameter } from "../tape/tensor.ts";
 import type { Trace } from "../tape/trace.ts";
@@ -13,6 +13,9 @@ import { type ChooseTile, type TileTable, tileChooser } from "./webgpu/tiles.ts"
 
 /** Buffers of so many floats are worth less memory than the dispatches that they keep apart. */
 const APART = 1024;
+
+/** What its kernels can do. */
+const abilities: Abilities = { carry: ["layerNormGrad"], writeParts: ["attentionGrad"], gather: ["sum"] };
 
 /** Runs programs on a GPU; one at a time, in the order in which they are asked for. */
 export class GpuBackend implements Backend {
@@ -59,7 +62,7 @@ export class GpuBackend implements Backend {
 
   load(trace: Trace): GpuExecutable {
     return this.loadProgram(
-      lower(trace, { align: this.#storage.alignment / 4, segment: this.#storage.segment / 4, apart: APART, halvesFirst: true }),
+      lower(trace, { align: this.#storage.alignment / 4, segment: this.#storage.segment / 4, apart: APART, halvesFirst: true }, abilities),
     );
   }
 

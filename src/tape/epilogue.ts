@@ -1,22 +1,24 @@
 // Moves elementwise chains into the kernel that they follow: they then run on each finished tile while it is in cache.
 import { type Group, type Item, isConstant, isElementwise, isMove } from "./fuse.ts";
-import type { View } from "./program.ts";
-import { type Shape, size, strides } from "./shape.ts";
+import { size } from "./shape.ts";
 import { type Graph, type Readers, readersOfOutput } from "./simplify.ts";
 import type { Node, Tensor } from "./tensor.ts";
-import { asRows, stretched } from "./view.ts";
 
-/** Whether a kernel runs a chain on its first output. With a stride the gradient of an image comes in pieces that are not rows. */
+/** Whether a kernel of every backend runs a chain on its first output. With a stride the gradient of an image comes in pieces that are not rows. */
 const carries = ({ op: { name }, attrs }: Node): boolean =>
   name === "matmul" || name === "conv2d" || name === "batchNorm" || (name === "conv2dInputGrad" && attrs.stride === 1);
 
-/** Gives kernels the chain that reads them, where everything else that the chain reads is there before the kernel. */
-export function attachEpilogues(graph: Graph, items: Map<Node, Item>, readers: Readers): void {
+/**
+ * Gives kernels the chain that reads them, where everything else that the chain reads is there before the kernel. `more`: ops that can
+ * carry one beside those that always can.
+ */
+export function attachEpilogues(graph: Graph, items: Map<Node, Item>, readers: Readers, more: readonly string[] = []): void {
   const order = new Map(graph.nodes.map((node, i) => [node, i]));
-  // Ranks decide what may wait for what: a chain that rides on a kernel only reads kernels of lower rank.
+  // Ranks decide what may wait for what: a chain that rides on a kernel only reads what has a lower rank. A chain of its own needs nothing of
+  // its level, kernels stand behind those.
   const before = (a: Item, b: Item) => a.level < b.level || (a.level === b.level && place(a) < place(b));
-  const place = (item: Item) => order.get(item.kernel ?? (item.group as Group).nodes[0]) as number;
-  const products = graph.nodes.filter(carries).map((node) => items.get(node) as Item);
+  const place = ({ kernel }: Item) => (kernel ? (order.get(kernel) as number) : -1);
+  const products = graph.nodes.filter((node) => carries(node) || more.includes(node.op.name)).map((node) => items.get(node) as Item);
   for (const product of products.sort((a, b) => (before(a, b) ? 1 : -1))) {
     const node = product.kernel as Node;
     const followers = new Set(chainsAfter(node, 0, readers).map((reader) => items.get(reader) as Item));
@@ -53,18 +55,14 @@ function sourcesOf(group: Group, product: Node): Tensor[] {
 /** The nodes that compute what a tensor is a view of. */
 const roots = ({ node }: Tensor): Node[] => (isMove(node) ? node.inputs.flatMap(roots) : [node]);
 
-/** Whether all that a group reads and writes can be seen as rows of the product's width. */
+/** Whether a group goes over rows of the product's width. Tensors that were moved are left to plain chains. */
 function fits(group: Group, product: Node): boolean {
   const columns = product.shapes[0].at(-1) as number;
   if (group.shape.at(-1) !== columns || size(group.shape) !== size(product.shapes[0])) return false;
-  return sourcesOf(group, product).every((t) => rowsOf(t, group.shape, columns) !== undefined);
+  return sourcesOf(group, product).every((t) => !isMoved(t));
 }
 
-/** The rows of a tensor stretched to a group's shape. Tensors that were moved are left to plain chains. */
-function rowsOf(t: Tensor, shape: Shape, columns: number): View | undefined {
-  let root = t;
-  while (root.node.op.name === "reshape" || root.node.op.name === "stopGradient") root = root.node.inputs[0];
-  if (isMove(root.node)) return undefined;
-  const own: View = { buffer: { id: -1, size: 0, kind: "arena" }, offset: 0, shape: t.shape, strides: strides(t.shape) };
-  return asRows(stretched(own, shape), columns);
-}
+const isMoved = ({ node }: Tensor): boolean => {
+  const passes = node.op.name === "reshape" || node.op.name === "stopGradient";
+  return passes ? isMoved(node.inputs[0]) : isMove(node);
+};

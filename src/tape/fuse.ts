@@ -1,6 +1,6 @@
 // Groups elementwise nodes into chains that run as one step.
 //
-// Every node has a level: the number of unfusable edges on the longest way to it. An elementwise node is then moved to the
+// Every node has a level: the number of unfusable edges on the longest way to it, views not counted. An elementwise node is then moved to the
 // latest level at which its readers still find it, so that what only the backward pass reads is computed there, from
 // what is stored anyway. Elementwise neighbours of one shape on one level form a group. All other edges go to a higher level,
 // so groups never wait for each other in a circle.
@@ -31,7 +31,7 @@ export const isConstant = (t: Tensor): boolean => t.node.op.name === "constant";
 export const isMove = (node: Node): boolean => node.op.name === "reshape" || node.op.name in movers;
 
 const fuses = (from: Node, to: Node) => isElementwise(from) && isElementwise(to) && sameShape(from.shapes[0], to.shapes[0]);
-const length = (from: Node, to: Node) => (fuses(from, to) ? 0 : 1);
+const length = (from: Node, to: Node) => (fuses(from, to) || isMove(to) ? 0 : 1);
 
 function levels(graph: Graph, readers: Readers): Map<Node, number> {
   const level = new Map<Node, number>();

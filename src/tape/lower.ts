@@ -7,26 +7,42 @@
 //   in place   new values of parameters over the old ones      assign.ts
 //   precision  what is stored in half precision, if asked      precision.ts
 //   halves     where large activations wait, if asked          half.ts
+//   parts      written where they are joined, if asked         parts.ts
+//   postpone   sums that can wait for others, if asked         postpone.ts
 //   plan       offsets of all intermediates in one arena       plan.ts
 import { storeAssigned } from "./assign.ts";
 import { attachEpilogues } from "./epilogue.ts";
 import { fuse, type Group, type Item, isConstant } from "./fuse.ts";
 import { keepHalves } from "./half.ts";
+import { writeParts } from "./parts.ts";
 import { type Placement, plan } from "./plan.ts";
+import { postpone } from "./postpone.ts";
 import { keepExact, readsAs, storedAs } from "./precision.ts";
 import type { Buffer, Draft, Elementwise, Instruction, Program, View } from "./program.ts";
 import { type Shape, size } from "./shape.ts";
 import { type Graph, type Readers, readersOf, readersOfOutput, simplify } from "./simplify.ts";
 import { type Node, type Parameter, Tensor } from "./tensor.ts";
 import type { Trace } from "./trace.ts";
-import { asRows, collapse, contiguous, isContiguous, movers, reshaped, stretched } from "./view.ts";
+import { collapse, collapseRows, contiguous, isContiguous, movers, reshaped, stretched } from "./view.ts";
+
+/** Ops of which a backend's kernels can do more than every backend's. */
+export interface Abilities {
+  /** Run a chain on their first output before it is stored. */
+  readonly carry?: readonly string[];
+  /** Write outputs that are parts of larger tensors. */
+  readonly writeParts?: readonly string[];
+  /** Run at once what could run one after the other. */
+  readonly gather?: readonly string[];
+}
 
 /** Makes the program of a trace. */
-export function lower(trace: Trace, placement?: Placement): Program {
+export function lower(trace: Trace, placement?: Placement, { carry, writeParts: inParts, gather }: Abilities = {}): Program {
   const half = trace.precision === "f16";
-  let draft = new Lowering(simplify(trace), half).run();
+  let draft = new Lowering(simplify(trace), half, carry).run();
   if (half) draft = keepExact(draft);
   if (trace.activations === "f16") draft = keepHalves(draft);
+  if (inParts) draft = writeParts(draft, inParts);
+  if (gather) draft = postpone(draft, gather);
   return plan(draft, placement);
 }
 
@@ -44,13 +60,13 @@ class Lowering {
   readonly #readers: Readers;
   readonly #leaving: Set<string>;
 
-  constructor(graph: Graph, half: boolean) {
+  constructor(graph: Graph, half: boolean, carry?: readonly string[]) {
     this.#graph = graph;
     this.#half = half;
     this.#readers = readersOf(graph);
     this.#leaving = new Set([...graph.outputs, ...graph.assigned.map(([, value]) => value)].map(key));
     this.#items = fuse(graph, this.#readers);
-    attachEpilogues(graph, this.#items, this.#readers);
+    attachEpilogues(graph, this.#items, this.#readers, carry);
   }
 
   run(): Draft {
@@ -189,7 +205,7 @@ class Lowering {
     return [...new Map(outside.map((t) => [key(t), t])).values()];
   }
 
-  /** The fused program of a group. Behind a kernel, input 0 is the kernel's output as [rows, columns]. */
+  /** The fused program of a group. Behind a kernel, input 0 is the kernel's output as rows of its last axis. */
   #chain(group: Group, kernel?: Node): Elementwise {
     const { shape } = group;
     let sources = this.#inputsOf(group);
@@ -201,7 +217,7 @@ class Lowering {
     const { code, registers, at } = encode(group.nodes, sources, kept);
     const outputs = stored.map((view, i) => ({ view, register: at[i] }));
     if (kernel && keepsProduct) outputs.push({ view: this.#storage.get(`${kernel.id}.0`) as View, register: 0 });
-    return layOut(shape, inputs, outputs, code, registers, kernel ? (kernel.shapes[0].at(-1) as number) : undefined);
+    return layOut(shape, inputs, outputs, code, registers, kernel ? collapseRows : collapse);
   }
 
   #isRead(node: Node, group: Group): boolean {
@@ -279,13 +295,10 @@ function layOut(
   outputs: { view: View; register: number }[],
   code: Instruction[],
   registers: number,
-  columns: number | undefined,
+  join: typeof collapse,
 ): Elementwise {
   const dense = outputs.map(({ view }) => reshaped(view, shape) as View);
-  const flat =
-    columns === undefined
-      ? collapse(shape, [...inputs, ...dense])
-      : { shape: [size(shape) / columns, columns], views: [...inputs, ...dense].map((view) => asRows(view, columns) as View) };
+  const flat = join(shape, [...inputs, ...dense]);
   return {
     shape: flat.shape,
     inputs: flat.views.slice(0, inputs.length),

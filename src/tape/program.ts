@@ -51,7 +51,7 @@ export interface Elementwise {
 
 /**
  * One step. `op` is an op's name with the inputs, outputs and attributes of its declaration, or "elementwise" with `body`, or
- * "copy" (input 0, any strides, into output 0). Outputs are contiguous. Inputs are contiguous but for `attention` and
+ * "copy" (input 0, any strides, into output 0). Outputs are contiguous, but parts of larger tensors where a backend can write such. Inputs are contiguous but for `attention` and
  * `attentionGrad` (any row stride; the last axis contiguous), `copy`, and batched `matmul` operands.
  */
 export interface Step {
@@ -61,7 +61,8 @@ export interface Step {
   readonly attrs: Attributes;
   readonly body?: Elementwise;
   /**
-   * Of matmul, conv2d, conv2dInputGrad with stride 1 and batchNorm: what happens to each finished element before it is stored. Its shape is [rows, columns] of output 0,
+   * Of matmul, conv2d, conv2dInputGrad with stride 1 and batchNorm, and what else a backend can: what happens to each finished element before
+   * it is stored. Its shape is output 0's as rows, its last axis the same, the rows counted through as few axes as its inputs allow;
    * its input 0 is that output; when `body.outputs` does not store register 0, output 0 itself is never read again.
    */
   readonly epilogue?: Elementwise;

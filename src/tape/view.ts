@@ -1,6 +1,6 @@
 // Views: which numbers of a buffer a tensor is made of. Moving ops become new strides; nothing is copied here.
 import type { Buffer, View } from "./program.ts";
-import { type Shape, size, strides } from "./shape.ts";
+import { type Shape, strides } from "./shape.ts";
 import type { Attributes } from "./tensor.ts";
 
 /** A whole buffer in row-major order. */
@@ -45,7 +45,8 @@ export function stretched(view: View, shape: Shape): View {
 
 type Mover = (view: View, attrs: Attributes, index: number, shape: Shape) => View;
 
-const cut = (view: View, axis: number, begin: number, n: number): View => ({
+/** Elements [begin, begin + n) of an axis. */
+export const part = (view: View, axis: number, begin: number, n: number): View => ({
   ...view,
   offset: view.offset + begin * view.strides[axis],
   shape: view.shape.with(axis, n),
@@ -60,8 +61,8 @@ export const movers: Record<string, Mover> = {
     strides: (axes as number[]).map((i) => view.strides[i]),
   }),
   expand: (view, _, __, shape) => stretched(view, shape),
-  slice: (view, { axis, begin, end }) => cut(view, axis as number, begin as number, (end as number) - (begin as number)),
-  split: (view, { axis }, index, shape) => cut(view, axis as number, index * shape[axis as number], shape[axis as number]),
+  slice: (view, { axis, begin, end }) => part(view, axis as number, begin as number, (end as number) - (begin as number)),
+  split: (view, { axis }, index, shape) => part(view, axis as number, index * shape[axis as number], shape[axis as number]),
   flip: (view, { axis }) => ({
     ...view,
     offset: view.offset + (view.shape[axis as number] - 1) * view.strides[axis as number],
@@ -92,17 +93,16 @@ export function collapse(shape: Shape, views: readonly View[]): { shape: Shape; 
   return { shape: sizes, views: views.map((view, v) => ({ ...view, shape: sizes, strides: steps[v] })) };
 }
 
-/** A view of [rows, columns] over the elements of a larger shape, or undefined where the rows are not evenly spaced. */
-export function asRows(view: View, columns: number): View | undefined {
-  const rows = size(view.shape) / columns;
-  return reshaped(view, [rows, columns]) ?? stretchedRows(view, rows, columns);
-}
-
-/** Rows of a stretched view: all leading axes have a stride of 0, or none has. */
-function stretchedRows(view: View, rows: number, columns: number): View | undefined {
-  const lead = view.shape.slice(0, -1);
-  if (view.shape.at(-1) !== columns) return undefined;
-  const flat = collapse(lead, [{ ...view, shape: lead, strides: view.strides.slice(0, -1) }]);
-  if (flat.shape.length !== 1) return undefined;
-  return { ...view, shape: [rows, columns], strides: [flat.views[0].strides[0], view.strides.at(-1) as number] };
+/** As `collapse`, but the last axis stays as it is: for kernels that compute whole rows. */
+export function collapseRows(shape: Shape, views: readonly View[]): { shape: Shape; views: View[] } {
+  const [lead, columns] = [shape.slice(0, -1), shape.slice(-1)];
+  const rows = collapse(
+    lead,
+    views.map((view) => ({ ...view, shape: lead, strides: view.strides.slice(0, -1) })),
+  );
+  const sizes = [...rows.shape, ...columns];
+  return {
+    shape: sizes,
+    views: rows.views.map((view, i) => ({ ...view, shape: sizes, strides: [...view.strides, ...views[i].strides.slice(-1)] })),
+  };
 }

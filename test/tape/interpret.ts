@@ -2,7 +2,7 @@
 import type { Backend, Executable } from "../../src/backend/backend.ts";
 import { ReferenceBackend } from "../../src/backend/reference.ts";
 import { kernels, type Numbers } from "../../src/backend/reference-kernels.ts";
-import { lower } from "../../src/tape/lower.ts";
+import { type Abilities, lower } from "../../src/tape/lower.ts";
 import type { Buffer, Elementwise, Program, Step, View } from "../../src/tape/program.ts";
 import { size } from "../../src/tape/shape.ts";
 import type { Trace } from "../../src/tape/trace.ts";
@@ -96,7 +96,14 @@ class Interpreter implements Executable {
 
 /** The reference kernels behind lowering and planning. */
 export class PlannedBackend extends ReferenceBackend implements Backend {
+  readonly #abilities?: Abilities;
+
+  constructor(abilities?: Abilities) {
+    super();
+    this.#abilities = abilities;
+  }
+
   override load(trace: Trace): Interpreter {
-    return new Interpreter(lower(trace));
+    return new Interpreter(lower(trace, undefined, this.#abilities));
   }
 }

@@ -1,9 +1,11 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import type { Backend } from "../../src/backend/backend.ts";
 import { grad } from "../../src/tape/grad.ts";
-import { lower } from "../../src/tape/lower.ts";
+import type { Abilities, lower } from "../../src/tape/lower.ts";
 import { array } from "../../src/tape/op.ts";
-import { batchNorm } from "../../src/tape/ops/normalize.ts";
+import { attention } from "../../src/tape/ops/attention.ts";
+import { batchNorm, layerNorm } from "../../src/tape/ops/normalize.ts";
 import { Parameter, type Tensor } from "../../src/tape/tensor.ts";
 import { assign, compile, type Trace } from "../../src/tape/trace.ts";
 import { fill } from "../fill.ts";
@@ -11,27 +13,31 @@ import { rows } from "../op-rows.ts";
 import { difference, make, outputsAndGradients, outputsOf, reference } from "../support.ts";
 import { PlannedBackend } from "./interpret.ts";
 
-const planned = new PlannedBackend();
+const able = { carry: ["layerNormGrad"], writeParts: ["attentionGrad"], gather: ["sum"] }; // all that a backend can be
+const planned = { "the planned program": new PlannedBackend(), "the program for able kernels": new PlannedBackend(able) };
 const lowering = suite("lower");
 
 for (const { name, run, inputs, gradient } of rows) {
   const results = gradient === false ? outputsOf : outputsAndGradients;
-  lowering(`${name}: the planned program computes what the trace says`, async () => {
-    const made = make(inputs, name);
-    const expected = await results(run, made, reference);
-    const got = await results(run, made, planned);
-    for (const [i, y] of expected.entries()) assert.ok(difference(got[i], y) < 1e-6, `output ${i}`);
-  });
+  for (const [program, backend] of Object.entries(planned)) {
+    lowering(`${name}: ${program} computes what the trace says`, async () => {
+      const made = make(inputs, name);
+      const expected = await results(run, made, reference);
+      const got = await results(run, made, backend);
+      for (const [i, y] of expected.entries()) assert.ok(difference(got[i], y) < 1e-6, `output ${i}`);
+    });
+  }
 }
 
 /** The program of a function of parameters filled by name. */
-function programOf(f: (...p: Parameter[]) => Tensor | Tensor[], shapes: number[][]) {
+function programOf(f: (...p: Parameter[]) => Tensor | Tensor[], shapes: number[][], abilities?: Abilities) {
   let program: ReturnType<typeof lower> | undefined;
-  const backend = new PlannedBackend();
+  const backend = new PlannedBackend(abilities);
   const load = backend.load.bind(backend);
   backend.load = (trace: Trace) => {
-    program = lower(trace);
-    return load(trace);
+    const executable = load(trace);
+    program = executable.program;
+    return executable;
   };
   const parameters = shapes.map((shape, i) => new Parameter(shape, fill(`p${i}`, shape).data));
   const step = compile(() => f(...parameters), backend);
@@ -78,6 +84,62 @@ lowering("activation and residual ride on batch normalisation, a mask on the gra
     masked.program.steps.filter((s) => s.op === "conv2dInputGrad").map((s) => s.epilogue?.code.map(({ op }) => op)),
     [["constant", "greater", "where"]],
   );
+});
+
+lowering("a factor for each sample rides on the product, whose rows then count through samples", async () => {
+  const { program } = await programOf(
+    (x, w, f, r) => x.reshape([6, 5]).matmul(w.t()).reshape([2, 3, 5]).mul(f).add(r),
+    [
+      [2, 3, 5],
+      [5, 5],
+      [2, 1, 1],
+      [2, 3, 5],
+    ],
+  );
+  assert.equal(
+    program.steps.map((s) => [s.op, s.epilogue?.shape]),
+    [["matmul", [2, 3, 5]]],
+  );
+});
+
+/** The steps of gradients with respect to the first parameter, by kernels that can more than others and by others. */
+async function gradientSteps(f: (...p: Parameter[]) => Tensor, shapes: number[][]): Promise<string[][]> {
+  const gradient = (...p: Parameter[]) =>
+    grad(
+      f(...p)
+        .square()
+        .sum(),
+      p,
+    ) as Tensor[];
+  const programs = await Promise.all([able, undefined].map((abilities) => programOf(gradient, shapes, abilities)));
+  return programs.map(({ program }) => program.steps.map(({ op }) => op));
+}
+
+lowering("the gradient beside a layer norm rides on its gradient, where kernels carry one", async () => {
+  const [steps, others] = await gradientSteps((x, g, b) => layerNorm(x, g, b, 1e-6).add(x), [[6, 5], [5], [5]]);
+  assert.equal(steps, ["layerNorm", "elementwise", "layerNormGrad"]);
+  assert.equal(others, ["layerNorm", "elementwise", "layerNormGrad", "elementwise"]);
+});
+
+lowering("gradients of queries, keys and values are written into that of their projection, where kernels can", async () => {
+  const run = (x: Tensor) => {
+    const [q, k, v] = x.split(2, 3);
+    return attention(q, k, v, { heads: 2, scale: 0.5 });
+  };
+  const [steps, others] = await gradientSteps(run, [[2, 3, 12]]);
+  assert.equal(steps, ["attention", "elementwise", "attentionGrad"]);
+  assert.equal(others, ["attention", "elementwise", "attentionGrad", "concat"]);
+});
+
+lowering("gradients of biases wait for each other, where kernels can be gathered", async () => {
+  const layers = (x: Tensor, w: Tensor, a: Tensor, b: Tensor, c: Tensor) => [a, b, c].reduce((y, bias) => y.matmul(w).add(bias).tanh(), x);
+  const [steps, others] = await gradientSteps(layers, [[6, 5], [5, 5], [5], [5], [5]]);
+  const sums = (list: string[]) => list.flatMap((op, i) => (op === "sum" ? i : []));
+  assert.equal(
+    sums(steps),
+    [0, 1, 2].map((i) => sums(steps)[0] + i),
+  );
+  assert.ok(sums(others).some((at, i) => at > sums(others)[0] + i));
 });
 
 lowering("equal nodes are computed once and unused ones never", async () => {
@@ -141,7 +203,7 @@ lowering("two parameters swap their values", async () => {
 });
 
 lowering("a later read sees the assigned value, an earlier one the old", async () => {
-  const run = async (backend: PlannedBackend | typeof reference) => {
+  const run = async (backend: Backend) => {
     const w = new Parameter([3, 3], fill("w", [3, 3]).data);
     const k = new Parameter([3, 3], fill("k", [3, 3]).data);
     const x = fill("x", [5, 3], "input");
@@ -156,7 +218,7 @@ lowering("a later read sees the assigned value, an earlier one the old", async (
     const results = [await step(x, 0.9), await step(x, 0.9)];
     return [...results.flatMap((r) => [r.loss, r.before]), { data: w.data, shape: w.shape }, { data: k.data, shape: k.shape }];
   };
-  const [expected, got] = [await run(reference), await run(planned)];
+  const [expected, got] = [await run(reference), await run(new PlannedBackend())];
   for (const [i, y] of expected.entries()) assert.ok(difference(got[i], y) < 1e-6, `value ${i}`);
 });
 

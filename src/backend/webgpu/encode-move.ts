@@ -1,17 +1,10 @@
 // Copies into parts, look-ups, draws and sorting: gpu/move.ts.
 import * as kernels from "../../../gpu/move.ts";
-import type { View } from "../../tape/program.ts";
 import { size } from "../../tape/shape.ts";
+import { part } from "../../tape/view.ts";
 import type { Encode } from "./emitter.ts";
 import { emitCopy, emitFill } from "./encode-elementwise.ts";
 import { each, through } from "./windows.ts";
-
-/** Elements [begin, begin + n) of an axis. */
-const part = (view: View, axis: number, begin: number, n: number): View => ({
-  ...view,
-  offset: view.offset + begin * view.strides[axis],
-  shape: view.shape.with(axis, n),
-});
 
 const threads = (n: number) => Math.ceil(n / 64);
 
