@@ -127,15 +127,23 @@ export interface MultiCrop {
   locals?: number;
   globalScale?: Range;
   localScale?: Range;
+  /** Without it no view is blurred or solarised: small pictures have no detail to lose. */
+  blurred?: boolean;
 }
 
 /** DINO's two global views, then its local ones. github.com/facebookresearch/dino, main_dino.py, DataAugmentationDINO. */
 export const dinoViews = (
   size = 224,
-  { localSize = Math.round((size * 96) / 224), locals = 8, globalScale = [0.4, 1], localScale = [0.05, 0.4] }: MultiCrop = {},
+  {
+    localSize = Math.round((size * 96) / 224),
+    locals = 8,
+    globalScale = [0.4, 1],
+    localScale = [0.05, 0.4],
+    blurred = true,
+  }: MultiCrop = {},
 ): ViewSpec[] => {
   const view = (side: number, scale: Range, ...last: Step[]) =>
-    pillow(side, [crop(scale, "bicubic"), flip, jitter(0.8, 0.4, 0.4, 0.2, 0.1), grayscale, ...last]);
+    pillow(side, [crop(scale, "bicubic"), flip, jitter(0.8, 0.4, 0.4, 0.2, 0.1), grayscale, ...(blurred ? last : [])]);
   return [
     view(size, globalScale, blur(1)),
     view(size, globalScale, blur(0.1), { step: "solarize", p: 0.2, threshold: 128 }),

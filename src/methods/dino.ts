@@ -67,10 +67,13 @@ export const dino = method({
     localSize: whole(0, "Side of a small view; 0 takes 3/7 of the large one's, in steps of 16 pixels", { min: 0 }),
     globalScale: scale([0.4, 1], "Share of the image in a large view; 0.14,1 without small views"),
     localScale: scale([0.05, 0.4], "Share of the image in a small view"),
+    blur: flag(true, "Blur views, and solarise some; off for CIFAR-10"),
   },
 
-  views: ({ locals, localSize, globalScale, localScale }, size) =>
-    dinoViews(size, { locals, localSize: localSize || 16 * Math.max(1, Math.round((size * 96) / 224 / 16)), globalScale, localScale }),
+  views: ({ locals, localSize, globalScale, localScale, blur: blurred }, size) => {
+    const side = localSize || 16 * Math.max(1, Math.round((size * 96) / 224 / 16));
+    return dinoViews(size, { locals, localSize: side, globalScale, localScale, blurred });
+  },
   evaluationView: (_, size) => evaluationView(size, { interpolation: "bicubic" }),
 
   build(backbone, { outputs, hidden, bottleneck, headLayers, headNorm, normLastLayer, dropPath }) {

@@ -27,6 +27,7 @@ const huge = { dim: 1280, depth: 32, heads: 16 };
 
 export const vits = {
   "vit-mini-4": { ...mini, patch: 4 },
+  "vit-conv-mini-8": { ...mini, patch: 8, convStem: true },
   "vit-tiny-4": { ...tiny, patch: 4 },
   "vit-tiny-8": { ...tiny, patch: 8 },
   "vit-tiny-14": { ...tiny, patch: 14 },
@@ -84,7 +85,7 @@ export interface ViTOptions {
   resize?: "scaled" | "antialiased";
   /** Adds `head`, and `forward` gives its logits. */
   classes?: number;
-  /** Cuts images by convolutions that overlap (patch 16). */
+  /** Cuts images by convolutions that overlap (patch a power of 2). */
   convStem?: boolean;
   /** Initial weights of linear layers (biases begin at zero), and of queries, keys and values where they begin otherwise. */
   init?: Initializer;
@@ -130,17 +131,22 @@ export class PatchEmbed extends Module {
 }
 
 /**
- * Cuts images by four 3 x 3 convolutions, each of which halves them, and one of 1 x 1: patches of 16 that overlap. Xiao et al. 2021,
- * arXiv 2106.14881; names as facebookresearch/moco-v3, vits.py, ConvStem.
+ * Cuts images by 3 x 3 convolutions, each of which halves them, and one of 1 x 1: patches that overlap, `patch` pixels apart. Xiao et
+ * al. 2021, arXiv 2106.14881; names as facebookresearch/moco-v3, vits.py, ConvStem, which has patches of 16.
  */
 export class ConvStem extends Module {
   proj: Sequential;
-  readonly patch = 16;
+  readonly patch: number;
 
-  constructor(dim: number) {
+  constructor(patch: number, dim: number) {
     super();
-    if (dim % 8) throw new RangeError(`Cannot make a convolutional stem of ${dim} channels: expected a multiple of 8`);
-    const widths = [3, dim / 8, dim / 4, dim / 2, dim];
+    const halvings = Math.log2(patch);
+    if (!Number.isInteger(halvings) || halvings < 1) {
+      throw new RangeError(`Cannot make a convolutional stem for patches of ${patch}: expected 2, 4, 8 or another power of 2`);
+    }
+    if (dim % (patch / 2)) throw new RangeError(`Cannot make a convolutional stem of ${dim} channels: expected a multiple of ${patch / 2}`);
+    this.patch = patch;
+    const widths = [3, ...Array.from({ length: halvings }, (_, i) => (dim * 2 ** (i + 1)) / patch)];
     const halve = (outputs: number, i: number) => [
       new Conv2d(widths[i], outputs, 3, { stride: 2, padding: 1, bias: false }),
       new BatchNorm(outputs),
@@ -151,7 +157,7 @@ export class ConvStem extends Module {
 
   /** Patches in height and width of [b, h, w, 3]; a remainder counts as a patch. */
   grid({ shape: [, h, w] }: Tensor): [number, number] {
-    return [Math.ceil(h / 16), Math.ceil(w / 16)];
+    return [Math.ceil(h / this.patch), Math.ceil(w / this.patch)];
   }
 
   /** [b, h, w, 3] -> [b, rows columns, dim] */
@@ -242,7 +248,6 @@ export class ViT extends Module {
     super();
     const { dim, depth, heads, patch, size = 224, mlpRatio = 4, dropPath = 0, pool = "class", distilled, classes } = options;
     const { convStem = false, init = truncNormal(0.02), qkvInit, registers = 0, maskToken, layerScale, swiglu, resize } = options;
-    if (convStem && patch !== 16) throw new RangeError(`Cannot make a convolutional stem for patches of ${patch}: expected 16`);
     this.grid = wholeGrid(size, patch);
     this.features = dim;
     this.#resize = resize;
@@ -253,7 +258,7 @@ export class ViT extends Module {
     if (distilled) this.dist_token = parameter([1, 1, dim], truncNormal(0.02));
     if (registers) this.register_tokens = parameter([1, registers, dim], normal(1e-6));
     if (maskToken) this.mask_token = parameter([1, dim], zeros);
-    this.patch_embed = convStem ? new ConvStem(dim) : new PatchEmbed(patch, dim);
+    this.patch_embed = convStem ? new ConvStem(patch, dim) : new PatchEmbed(patch, dim);
     const block = { mlpRatio, init, qkvInit, layerScale, swiglu };
     this.blocks = dropPaths(dropPath, depth).map((rate) => new Block(dim, heads, { ...block, dropPath: rate }));
     if (pool === "class") this.norm = new LayerNorm(dim);

@@ -93,6 +93,7 @@ augment("published pipelines keep their order", () => {
       [96, 5],
     ],
   );
+  for (const view of dinoViews(32, { blurred: false })) assert.is(order(view), "resizedCrop flip jitter grayscale");
 });
 
 augment("a batch shares one sigma of the float blur", () => {

@@ -31,14 +31,23 @@ test("queries, keys and values begin as three matrices of Xavier's", () => {
   assert.ok(largest <= bound && largest > 0.97 * bound, `${largest} of ${bound}`);
 });
 
-test("a stem of convolutions has a patch for each 16 pixels begun", async () => {
-  const model = withSeed(1, () => new MocoViT({ ...tiny, convStem: true }));
-  const map = await compile((x: Tensor) => model.map(x), reference)(fill("x", [1, 33, 16, 3], "input"));
-  assert.equal(map.shape, [1, 3, 1, 16]);
-  assert.throws(
-    () => new MocoViT({ ...tiny, patch: 8, convStem: true }),
-    /^Cannot make a convolutional stem for patches of 8: expected 16$/,
-  );
+test("a stem of convolutions has a patch for each `patch` pixels begun, and its widths double up to the network's", async () => {
+  for (const [patch, widths] of [
+    [16, [2, 4, 8, 16]],
+    [8, [4, 8, 16]],
+  ] as const) {
+    const model = withSeed(1, () => new MocoViT({ ...tiny, patch, convStem: true }));
+    const map = await compile((x: Tensor) => model.map(x), reference)(fill("x", [1, 33, 16, 3], "input"));
+    assert.equal(map.shape, [1, Math.ceil(33 / patch), 16 / patch, 16]);
+    const convolutions = [...model.patch_embed.proj.namedParameters()].filter(([, { shape }]) => shape.length === 4);
+    assert.equal(
+      convolutions.map(([, { shape }]) => shape[0]),
+      [...widths, 16],
+    );
+  }
+  const made = (dim: number, patch: number) => () => new MocoViT({ ...tiny, dim, patch, convStem: true, size: 3 * patch });
+  assert.throws(made(16, 12), /^Cannot make a convolutional stem for patches of 12: expected 2, 4, 8 or another power of 2$/);
+  assert.throws(made(20, 16), /^Cannot make a convolutional stem of 20 channels: expected a multiple of 8$/);
 });
 
 test.run();
