@@ -11,6 +11,9 @@ const adamw = {
 } as const;
 const schedule = { lr: "cosine", warmupEpochs: 10, end: 1e-6, reachAtLast: true, weightDecayEnd: 0.4 } as const;
 
+/** Two small views, and large ones that show less: a picture of 32 pixels is soon looked at. */
+const smallCrops = { locals: 2, localSize: 16, globalScale: [0.3, 1], localScale: [0.1, 0.4] } as const;
+
 export const dinoRecipes = {
   "dino-small": {
     method: "dino",
@@ -37,6 +40,19 @@ export const dinoRecipes = {
     optimizer: { ...adamw, lr: 1e-3 },
     schedule: { ...schedule, weightDecayEnd: 0.04 },
     source: "this project; starts from dino-vits16-100",
+    published: false,
+  },
+  "dino-cifar-vit-mini": {
+    method: "dino",
+    summary: "Pictures of 32 pixels in half an hour",
+    backbone: "vit-conv-mini-8-mean",
+    size: 32,
+    epochs: 60,
+    batch: 64,
+    options: { outputs: 1024, hidden: 256, bottleneck: 64, momentum: 0.99, dropPath: 0, blur: false, ...smallCrops },
+    optimizer: { ...adamw, lr: 4e-3 },
+    schedule: { lr: "cosine", warmupEpochs: 4 },
+    source: "this project; starts from dino-vits16-100, tuned on training pictures that were held out",
     published: false,
   },
   "dino-vits16-100": {

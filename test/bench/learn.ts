@@ -1,6 +1,6 @@
-// npx tsx test/bench/learn.ts simclr|mae CIFAR_FOLDER [--steps N] [--seed 0] [--every N] [--train 10000] [--test 2000] [--held-out] [--standardize]
+// npx tsx test/bench/learn.ts simclr|mae|dino CIFAR_FOLDER [--steps N] [--seed 0] [--every N] [--train 10000] [--test 2000] [--held-out] [--standardize]
 //
-// Learns from CIFAR-10 by the recipe that peers/simclr_cifar.py or mae_cifar.py has in PyTorch, and prints the same lines of JSON: kNN
+// Learns from CIFAR-10 by the recipe that peers/simclr_cifar.py, mae_cifar.py or dino_cifar.py has in PyTorch, and prints the same lines of JSON: kNN
 // top-1 (k 20, tau 0.07) of the first test pictures, and of their pixels. `--every` counts steps between scores. Recipes are tuned with
 // `--held-out`: it scores training pictures that are not trained on (data_batch_5.bin) in place of test pictures.
 import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeFileSync } from "node:fs";
@@ -11,7 +11,11 @@ import { recipes } from "../../src/recipes/recipes.ts";
 import type { RunEvent } from "../../src/train/events.ts";
 import { train } from "../../src/train/train.ts";
 
-const names: Readonly<Record<string, string>> = { simclr: "simclr-cifar-r18-quarter", mae: "mae-cifar-vit-mini" };
+const names: Readonly<Record<string, string>> = {
+  simclr: "simclr-cifar-r18-quarter",
+  mae: "mae-cifar-vit-mini",
+  dino: "dino-cifar-vit-mini",
+};
 const RECORD = 3073; // bytes of a label and a picture
 
 const { values: flags, positionals } = parseArgs({
@@ -28,7 +32,7 @@ const { values: flags, positionals } = parseArgs({
   },
 });
 const [method, folder] = positionals;
-if (!Object.hasOwn(names, method) || !folder) throw new TypeError("usage: learn.ts simclr|mae CIFAR_FOLDER [options]");
+if (!Object.hasOwn(names, method) || !folder) throw new TypeError("usage: learn.ts simclr|mae|dino CIFAR_FOLDER [options]");
 const [seed, every, threads] = [flags.seed, flags.every, flags.threads].map(Number);
 const { batch, epochs } = recipes[names[method]];
 const stepsPerEpoch = Math.floor(Number(flags.train) / batch);

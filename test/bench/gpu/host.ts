@@ -2,7 +2,6 @@
 
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import type { Executable } from "../../../src/backend/backend.ts";
 import { openDevice } from "../../../src/backend/webgpu/device.ts";
 import type { GpuExecutable } from "../../../src/backend/webgpu/executable.ts";
 import { GpuBackend } from "../../../src/backend/webgpu.ts";
@@ -11,8 +10,9 @@ import { namedParameters, withContext } from "../../../src/nn/module.ts";
 import { AdamW } from "../../../src/nn/optim/adamw.ts";
 import { grad } from "../../../src/tape/grad.ts";
 import type { Tensor } from "../../../src/tape/tensor.ts";
-import { compile } from "../../../src/tape/trace.ts";
+import { compile, type Trace } from "../../../src/tape/trace.ts";
 import { values } from "../jobs.ts";
+import { dinoSmall, openSteps } from "./step.ts";
 
 export interface HostCost {
   readonly dispatches: number;
@@ -20,8 +20,19 @@ export interface HostCost {
   readonly stepMs: number;
 }
 
-/** Forward, backward and AdamW of a backbone on one image: dispatches do not depend on the batch, and the null device holds 512 MB. */
-async function backboneStep(backend: GpuBackend, backbone: string, size: number) {
+/** Remembers how many dispatches the program has that was loaded last. */
+class Counting extends GpuBackend {
+  dispatches = 0;
+
+  override load(trace: Trace): GpuExecutable {
+    const executable = super.load(trace);
+    this.dispatches = executable.dispatches.length;
+    return executable;
+  }
+}
+
+/** Forward, backward and AdamW of a backbone on one image. */
+async function backboneStep(backend: GpuBackend, backbone: string, size: number): Promise<() => Promise<unknown>> {
   const model = makeBackbone(backbone, { size });
   const optimizer = new AdamW([...namedParameters({ model })]);
   const step = compile(
@@ -34,17 +45,34 @@ async function backboneStep(backend: GpuBackend, backbone: string, size: number)
     backend,
   );
   const { a: image } = values({ op: "conv", name: "", batch: 1, side: size, inputs: 3, outputs: 1, kernel: 1, stride: 1 });
-  const executable: Executable = await step.prepare(image, 1e-3, 0.05);
-  return { run: () => step(image, 1e-3, 0.05), dispatches: (executable as GpuExecutable).dispatches.length };
+  return () => step(image, 1e-3, 0.05);
 }
+
+/** The step of a method on one image of 112 pixels, by a recipe. */
+const methodStep =
+  (request: ReturnType<typeof dinoSmall>) =>
+  async (backend: GpuBackend): Promise<() => Promise<unknown>> =>
+    (await openSteps({ ...request, size: 112, batch: 1 }, backend)).run;
+
+/**
+ * Steps that are measured. They have all layers of the real ones, but little to compute, since dispatches hardly depend on sizes and the
+ * null device holds 512 MB.
+ */
+export const hostSteps: Readonly<Record<string, (backend: GpuBackend) => Promise<() => Promise<unknown>>>> = {
+  "ViT-S/16, AdamW": (backend) => backboneStep(backend, "vit-small-16", 224),
+  "ResNet-50, AdamW": (backend) => backboneStep(backend, "resnet50", 224),
+  "DINO, ViT-S/16, 2 + 8 views": methodStep({ ...dinoSmall(1), set: { outputs: "1024", hidden: "256" } }),
+  "MAE, ViT-S/16": methodStep({ method: "mae", recipe: "mae-vitb16-1600", backbone: "vit-small-16", steps: 1 }),
+};
 
 const ROUNDS = 15;
 const STEPS = 20; // a round
 
-/** The cost of a backbone's training step, all of it: arguments, upload, recording, submitting, reading the loss. */
-export async function hostCost(backbone: string, size: number): Promise<HostCost> {
+/** The cost of a step, all of it: arguments, upload, recording, submitting, reading results. */
+export async function hostCost(prepare: (backend: GpuBackend) => Promise<() => Promise<unknown>>): Promise<HostCost> {
   const open = await openDevice({ nothing: true });
-  const { run, dispatches } = await backboneStep(new GpuBackend(open), backbone, size);
+  const backend = new Counting(open);
+  const run = await prepare(backend);
   let least = Number.POSITIVE_INFINITY;
   for (let round = 0; round < ROUNDS; round++) {
     const before = process.cpuUsage();
@@ -53,7 +81,7 @@ export async function hostCost(backbone: string, size: number): Promise<HostCost
     if (round > 0) least = Math.min(least, (user + system) / 1000 / STEPS); // the first one warms the engine
   }
   await open.close(); // not the backend: that fetches the weights, for which the null device has no room
-  return { dispatches, stepMs: least };
+  return { dispatches: backend.dispatches, stepMs: least };
 }
 
 export interface Growth {
@@ -66,7 +94,7 @@ export interface Growth {
 /** How much memory `steps` training steps of a small backbone leave behind. */
 export async function growth(steps: number): Promise<Growth> {
   const open = await openDevice({ nothing: true });
-  const { run } = await backboneStep(new GpuBackend(open), "resnet18-cifar-w0.25", 32);
+  const run = await backboneStep(new GpuBackend(open), "resnet18-cifar-w0.25", 32);
   for (let step = 0; step < steps / 10; step++) await run();
   const before = memory();
   for (let step = 0; step < (9 * steps) / 10; step++) await run();

@@ -12,7 +12,7 @@ import { openDevice } from "../../../src/backend/webgpu/device.ts";
 import { GpuBackend } from "../../../src/backend/webgpu.ts";
 import { flops } from "../jobs.ts";
 import { type Contender, inTurn, type Spread, spreadOf, timesOf } from "../measure.ts";
-import { growth, hostCost } from "./host.ts";
+import { growth, hostCost, hostSteps } from "./host.ts";
 import { cards, ledger, ledgerHead, ledgerRow, programOf, total } from "./ledger.ts";
 import { type GpuJob, gpuJobs, openJob, sampledError } from "./products.ts";
 import { dinoSmall, openSteps } from "./step.ts";
@@ -161,14 +161,11 @@ async function host() {
   if (!wanted("host")) return {};
   say("\n## Host\n\n| step, on a device that computes nothing | dispatches | processor ms | microseconds a dispatch |\n|---|---|---|---|");
   const costs: Record<string, object> = {};
-  for (const [backbone, size] of [
-    ["vit-small-16", 224],
-    ["resnet50", 224],
-  ] as const) {
-    const cost = await hostCost(backbone, size);
+  for (const [name, prepare] of Object.entries(hostSteps)) {
+    const cost = await hostCost(prepare);
     const each = (1000 * cost.stepMs) / cost.dispatches;
-    say(`| ${backbone}, AdamW | ${cost.dispatches} | ${cost.stepMs.toFixed(2)} | ${each.toFixed(2)} |`);
-    costs[backbone] = cost;
+    say(`| ${name} | ${cost.dispatches} | ${cost.stepMs.toFixed(2)} | ${each.toFixed(2)} |`);
+    costs[name] = cost;
   }
   const { steps, heapBytes, residentBytes } = await growth(Number(flags.steps));
   say(`\nMemory after ${steps} steps over that after ${steps / 10}: heap ${kilobytes(heapBytes)}, process ${kilobytes(residentBytes)}.`);

@@ -71,8 +71,15 @@ def arguments(description, epochs, batch):
     return args
 
 
-def run(method, args, parameters, optimizer, peak, warmup_epochs, loss_of, encode):
-    """Trains and prints a line of JSON for each score. `loss_of(pictures)` is a step's loss, `encode(x)` gives features."""
+def nothing():
+    """What follows the gradients or the step of most methods."""
+
+
+def run(method, args, optimizer, peak, warmup_epochs, loss_of, encode, before=nothing, after=nothing):
+    """
+    Trains and prints a line of JSON for each score. `loss_of(pictures)` is a step's loss, `encode(x)` gives features; `before` and `after` are called
+    around the optimiser's step.
+    """
     pictures, labels = read(os.path.join(args.folder, "data_batch_1.bin"), args.train)
     tests, test_labels = read(os.path.join(args.folder, "data_batch_5.bin" if args.held_out else "test_batch.bin"), args.test)
 
@@ -108,6 +115,8 @@ def run(method, args, parameters, optimizer, peak, warmup_epochs, loss_of, encod
         loss = loss_of(pictures[rows])
         optimizer.zero_grad()
         loss.backward()
+        before()
         optimizer.step()
+        after()
         if step + 1 == args.steps or (args.every and (step + 1) % args.every == 0):
             score(step + 1, loss.item())

@@ -93,7 +93,7 @@ def main():
     parameters = list(model.parameters())
     peak = 4e-3 * args.batch / 256
     optimizer = torch.optim.AdamW(groups(parameters, 0.05), lr=peak, betas=(0.9, 0.95))
-    run("mae", args, parameters, optimizer, peak, 10, lambda pictures: model.loss(views(pictures, transform)), lambda x: model.encode(x)[:, 1:].mean(1))
+    run("mae", args, optimizer, peak, 10, lambda pictures: model.loss(views(pictures, transform)), lambda x: model.encode(x)[:, 1:].mean(1))
 
 
 if __name__ == "__main__":

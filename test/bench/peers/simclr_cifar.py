@@ -78,7 +78,7 @@ def main():
         x = torch.cat([views(pictures, transform), views(pictures, transform)])
         return nt_xent(head(encoder(x)), 0.2)
 
-    run("simclr", args, parameters, optimizer, 4e-3 * args.batch / 256, 5, loss_of, lambda x: encoder.eval()(x))
+    run("simclr", args, optimizer, 4e-3 * args.batch / 256, 5, loss_of, lambda x: encoder.eval()(x))
 
 
 if __name__ == "__main__":
