@@ -18,7 +18,7 @@ export default command({
     const found = await inspect(args.checkpoint, { backbone: flags.backbone });
     if (flags.json) return printJson(found);
     const { file, format, bytes, method, network, values, tensors } = found;
-    print(`${colors.command(file)}  ${format}, ${amount(bytes)} bytes, ${amount(tensors.length)} tensors`);
+    print(`${colors.command(file)}  ${format}, ${amount(bytes)} bytes, ${amount(tensors.length)} tensor${tensors.length === 1 ? "" : "s"}`);
     print(`method   ${method ?? "not told by its names"}`);
     for (const line of network ? describe(network) : ["network  none that is known by its names and shapes"]) print(line);
     const plain = Object.entries(values).map(([name, value]): [string, string] => [harmless(name), harmless(String(value))]);
