@@ -15,9 +15,14 @@ export interface Kernel {
   readonly batches?: true;
   /** Extensions of WGSL that the code needs; buffers of halves bring "f16" along. */
   readonly enables?: readonly string[];
+  /** Whether `run` takes the number of the thread's subgroup, too; it is the same in all threads of one. */
+  readonly subgroups?: boolean;
   /** Threads of a workgroup. */
   readonly lanes: number;
-  /** Declares `fn run(group: u32, lane: u32)`, which LANES threads call for each group; group is the same in all of them. */
+  /**
+   * Declares `fn run(group: u32, lane: u32)`, or with `subgroup: u32` behind these, which LANES threads call for each group; group is the
+   * same in all of them.
+   */
   readonly code: string;
 }
 
@@ -38,7 +43,7 @@ function vectorBuffers({ reads, fours = [] }: Kernel, bindings: readonly number[
 
 /** What operands and code need of the rest: buffers, functions of operands, the kernel's own declarations. Code sees float32 everywhere. */
 function body(kernel: Kernel, { bindings, types }: Bindings): string {
-  const { reads, writes, fours = [], lanes, code } = kernel;
+  const { reads, writes, fours = [], subgroups, lanes, code } = kernel;
   const vectors = vectorBuffers(kernel, bindings);
   const stored = (b: number) => (vectors.has(b) ? `vec4<${types[b]}>` : types[b]);
   const place = (b: number, at: string) => (vectors.has(b) ? `buffer${b}[(${at}) / 4u][(${at}) % 4u]` : `buffer${b}[${at}]`);
@@ -56,7 +61,8 @@ function body(kernel: Kernel, { bindings, types }: Bindings): string {
     `const LANES = ${lanes}u;`,
     code,
     "@compute @workgroup_size(LANES)",
-    "fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {",
+    "fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32",
+    subgroups ? ", @builtin(subgroup_id) subgroup: u32) {" : ") {",
     "  let group = id.x + id.y * grid.x;",
   ].join("\n");
 }
@@ -76,7 +82,8 @@ function enables({ enables: own = [] }: Kernel, { types }: Bindings): string {
 /** A parameter of kernels that may run for some of their groups only: the number of the first of them. */
 export const FIRST_GROUP = "first_group: u32";
 
-const callOf = ({ params }: Kernel, group: string) => `run(${group}${params.includes(FIRST_GROUP) ? " + p.first_group" : ""}, lane);`;
+const callOf = ({ params, subgroups }: Kernel, group: string) =>
+  `run(${group}${params.includes(FIRST_GROUP) ? " + p.first_group" : ""}, lane${subgroups ? ", subgroup" : ""});`;
 
 const members = (kernel: Kernel) => fields(kernel).map(({ name, type }) => `${name}: ${type}`);
 

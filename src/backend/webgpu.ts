@@ -9,7 +9,7 @@ import { GpuExecutable, type Turns } from "./webgpu/executable.ts";
 import { Pipelines } from "./webgpu/pipelines.ts";
 import { UNDER_WAY } from "./webgpu/results.ts";
 import { type SizeLimits, Storage } from "./webgpu/storage.ts";
-import { type ChooseTile, type TileTable, tileChooser } from "./webgpu/tiles.ts";
+import { type ChooseTile, roomOf, type TileTable, tileChooser } from "./webgpu/tiles.ts";
 
 /** Buffers of so many floats are worth less memory than the dispatches that they keep apart. */
 const APART = 1024;
@@ -43,7 +43,7 @@ export class GpuBackend implements Backend {
     this.notes = open.notes;
     this.#storage = new Storage(open.device, sizes);
     this.#pipelines = new Pipelines(open.device);
-    this.#tileOf = tileChooser(open.device.limits, tiles);
+    this.#tileOf = tileChooser(roomOf(open), tiles);
     const fail = (reason: string) => {
       this.#broken ??= new Error(`Cannot go on with the gpu backend: ${reason}`);
       for (const end of this.#pending.values()) end(this.#broken);

@@ -1,4 +1,5 @@
 // Finding a GPU and opening it: WebGPU of the runtime where it has one (Deno, browsers), else Dawn's from the optional package.
+import type { SubgroupMatrix } from "../../../gpu/tile-matrix.ts";
 
 /** The bits of the WebGPU specification: Node has no globals for them. */
 export const usage = { MAP_READ: 1, COPY_SRC: 4, COPY_DST: 8, UNIFORM: 64, STORAGE: 128, QUERY_RESOLVE: 512 } as const;
@@ -22,6 +23,8 @@ export interface AdapterDescription {
   readonly software: boolean;
   readonly features: readonly string[];
   readonly limits: Readonly<Record<string, number>>;
+  /** The largest matrices that its subgroups multiply with sums in float32, of halves if there are such. */
+  readonly matrix?: SubgroupMatrix;
 }
 
 /** An open device, with everything that has to stay referenced while it lives. */
@@ -79,6 +82,21 @@ async function entry(toggles: readonly string[]): Promise<GPU> {
   return dawn.create([...toggles]);
 }
 
+/** What Dawn says of an adapter's matrices. */
+interface MatrixInfo {
+  readonly subgroupMatrixConfigs?: Iterable<{ componentType: string; resultComponentType: string; M: number; N: number; K: number }>;
+  readonly subgroupMaxSize?: number;
+}
+
+/** The largest matrices with sums in float32, of halves if there are such. Sums in halves would cost more accuracy than halves do. */
+export function matrixOf({ subgroupMatrixConfigs = [], subgroupMaxSize = 0 }: MatrixInfo): SubgroupMatrix | undefined {
+  const found = [...subgroupMatrixConfigs].flatMap(({ componentType: type, resultComponentType, M: m, N: n, K: k }): SubgroupMatrix[] =>
+    resultComponentType === "f32" && (type === "f16" || type === "f32") ? [{ m, n, k, type, lanes: subgroupMaxSize }] : [],
+  );
+  const amount = ({ type, m, n, k }: SubgroupMatrix) => (type === "f16" ? 2 ** 20 : 1) * m * n * k;
+  return subgroupMaxSize ? found.toSorted((a, b) => amount(b) - amount(a))[0] : undefined;
+}
+
 function describe(adapter: GPUAdapter): AdapterDescription {
   const { vendor, architecture, device, description } = adapter.info;
   const name = description || [vendor, architecture, device].filter(Boolean).join(" ") || "unnamed adapter";
@@ -89,7 +107,7 @@ function describe(adapter: GPUAdapter): AdapterDescription {
     if (typeof value === "number") limits[key] = value;
   }
   const identity = [vendor, architecture, device, description].join("/");
-  return { name, identity, software, features: [...adapter.features].sort(), limits };
+  return { name, identity, software, features: [...adapter.features].sort(), limits, matrix: matrixOf(adapter.info) };
 }
 
 /** Asks for an adapter. Throws a NoGpuError that says why there is none. */

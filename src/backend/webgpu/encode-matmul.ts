@@ -58,7 +58,7 @@ export function emitProduct(out: Emitter, step: Step, { operands, views, params,
   const { m, n, k, batch } = sizes;
   const ending = endingOf(step);
   const wanted = cut(sizes);
-  const tile = out.tileOf(classOf(sizes, wanted.parts, operands));
+  const tile = out.tileOf(classOf(sizes, wanted.parts, operands, step.precision));
   const part = batch > 1 ? wanted.part : visiblePart(wanted.part, sizes, tile, reach, out.sight);
   const parts = Math.max(Math.ceil(k / part), 1);
   const [tiles_down, tiles_across] = [Math.ceil(m / tile.rows), Math.ceil(n / tile.columns)];
@@ -81,7 +81,7 @@ export function emitProduct(out: Emitter, step: Step, { operands, views, params,
   out.dispatch(sumParts(step.epilogue), [sums, ...ending.views], { ...own, ...ending.params }, Math.ceil((m * n) / 64), summed);
 }
 
-/** Which block groups begin .. end - 1 compute, and which elements of [batch m, n], or [m, parts, n] if k is cut. See `placeOfGroup` of gpu/product.ts. */
+/** Which block groups begin .. end - 1 compute, and which elements of [batch m, n], or [m, parts, n] if k is cut. See `placeOfGroup` in gpu/product.ts. */
 function blocks({ m, n, k }: Sizes, tile: Tile, parts: number, part: number) {
   const across = Math.ceil(n / tile.columns);
   const each = Math.ceil(m / tile.rows) * across;
