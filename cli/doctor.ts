@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import os from "node:os";
 import type { AdapterDescription } from "../src/backend/webgpu/device.ts";
-import type { TileTable } from "../src/backend/webgpu/tiles.ts";
+import type { Tuning } from "../src/backend/webgpu/tune.ts";
 import { command } from "./command.ts";
 import { bytes } from "./progress.ts";
 import { version } from "./version.ts";
@@ -100,8 +100,8 @@ async function kernels(): Promise<Kernels> {
 }
 
 interface Gpu {
-  /** With the tiles that have been measured on each, by class of products. */
-  adapters: (AdapterDescription & { tiles: TileTable })[];
+  /** With what has been measured and proved on each. */
+  adapters: (AdapterDescription & Tuning)[];
   /** Why there is none. */
   reason?: string;
 }
@@ -112,20 +112,31 @@ async function gpu(): Promise<Gpu> {
   const { knownTiles } = await import("../src/backend/gpu-tiles.ts");
   try {
     const adapters = await listAdapters();
-    return { adapters: await Promise.all(adapters.map(async (adapter) => ({ ...adapter, tiles: await knownTiles(adapter) }))) };
+    return { adapters: await Promise.all(adapters.map(async (adapter) => ({ ...adapter, ...(await knownTiles(adapter)) }))) };
   } catch (error) {
     return { adapters: [], reason: (error as Error).message.replace("Cannot compute on a GPU: ", "") };
   }
 }
 
+/** What has become of an adapter's subgroup matrices, which products in half precision use once they are proved. */
+export function showMatrices({ matrix, tiles, proofs }: Pick<Gpu["adapters"][number], "matrix" | "tiles" | "proofs">): string {
+  if (!matrix) return "";
+  const { m, n, k, type } = matrix;
+  const used = Object.values(tiles).filter((name) => proofs[name] === "").length;
+  const refused = Object.entries(proofs).find(([, wrong]) => wrong);
+  const tried = Object.keys(tiles).some((of) => of.endsWith("f16")) ? `used by ${used} kinds of products` : "tried at the first use";
+  return `; subgroup matrices of ${m}x${n}x${k} in ${type}, ${tried}${refused ? ` (not ${refused[0]}: ${refused[1]})` : ""}`;
+}
+
 /** What kernels can use of an adapter, and its limits. */
-function showAdapter({ name, software, features, limits, tiles }: Gpu["adapters"][number]): string {
+function showAdapter(adapter: Gpu["adapters"][number]): string {
+  const { name, software, features, limits, tiles } = adapter;
   const used = features.filter((feature) => /f16|subgroup|timestamp/.test(feature));
   const sizes = `${bytes(limits.maxBufferSize)} a buffer, ${bytes(limits.maxStorageBufferBindingSize)} a binding`;
   const workgroup = `${limits.maxComputeInvocationsPerWorkgroup} threads and ${bytes(limits.maxComputeWorkgroupStorageSize)} a workgroup`;
   const measured = Object.keys(tiles).length;
   const tuned = software
     ? ""
-    : `; ${measured ? `tiles of ${measured} kinds of products measured` : "tiles of products are measured at the first use"}`;
+    : `; ${measured ? `tiles of ${measured} kinds of products measured` : "tiles of products are measured at the first use"}${showMatrices(adapter)}`;
   return `${name}${software ? " (software: for tests, --backend gpu only)" : ""}, ${sizes}, ${workgroup}; ${used.join(" ") || "no extras"}${tuned}`;
 }

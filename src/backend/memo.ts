@@ -15,6 +15,8 @@ export interface Findings {
   readonly proofs?: Readonly<Partial<Record<Build, string>>>;
   /** Of a GPU: names of the fastest tiles, by class of products. */
   readonly tiles?: Readonly<Record<string, string>>;
+  /** Of a GPU: for each tile of subgroup matrices that was tried what is wrong with it, or "" if it is proved. */
+  readonly tileProofs?: Readonly<Record<string, string>>;
 }
 
 /** Findings of this many machines, engines, builds and GPUs are kept: the newest. */
@@ -57,11 +59,12 @@ async function read(): Promise<Memo> {
 
 /** What is known under a key; nothing if what is there is not of the right form. */
 export async function recall(key: string): Promise<Findings> {
-  const { speeds, proofs, tiles } = (await read())[key] ?? {};
+  const { speeds, proofs, tiles, tileProofs } = (await read())[key] ?? {};
   const sound = Array.isArray(speeds) && speeds.length === 2 && speeds.every((speed) => Number.isFinite(speed) && speed > 0);
   const known = Object.entries(proofs ?? {}).filter(([build, wrong]) => /^(plain|relaxed)$/.test(build) && typeof wrong === "string");
-  const named = tiles && typeof tiles === "object" && Object.values(tiles).every((name) => typeof name === "string");
-  return { ...(sound && { speeds }), proofs: Object.fromEntries(known), ...(named && { tiles }) };
+  const texts = (of: Findings["tiles"]) => of && typeof of === "object" && Object.values(of).every((text) => typeof text === "string");
+  const ofGpu = { ...(texts(tiles) && { tiles }), ...(texts(tileProofs) && { tileProofs }) };
+  return { ...(sound && { speeds }), proofs: Object.fromEntries(known), ...ofGpu };
 }
 
 /** Keeps findings, as far as that is possible. */

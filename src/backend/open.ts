@@ -22,8 +22,8 @@ export interface Machine {
   /** Threads of the wasm backend; default: as many as the process has cores. */
   readonly threads?: number;
   /**
-   * Whether to measure, at the first use of a GPU, which tiles its products are fastest in; results do not depend on it. Default: on GPUs that are
-   * no software. False: a fixed table.
+   * Whether to measure, at the first use of a GPU, which tiles its products are fastest in; results in float32 do not depend on it. Default: on GPUs
+   * that are no software. False: a fixed table, without subgroup matrices, which are used in half precision where they are proved and faster.
    */
   readonly tune?: boolean;
 }

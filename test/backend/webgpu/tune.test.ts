@@ -24,18 +24,19 @@ tuning.after(async () => {
 
 /** One class is raced, so that few kernels are compiled. */
 const others: TileTable = { "k k, few": "64x64x16", "row column, few": "64x64x16" };
+const known = { tiles: others, proofs: {} };
 const shapes = { few: [64, 64, 64] } as const;
 
 check("a race fills what is missing and keeps what is known", async () => {
-  const table = await tune(open, others, { shapes, limitMs: 600_000 });
+  const { tiles: table } = await tune(open, known, { shapes, limitMs: 600_000 });
   assert.ok(Object.hasOwn(tiles, table["k column, few"] as string));
   assert.equal({ ...table, "k column, few": undefined }, { ...others, "k column, few": undefined });
 });
 
 check("no time is spent on what is known, and none without time", async () => {
-  const all: TileTable = { ...others, "k column, few": "32x32x16" };
+  const all = { tiles: { ...others, "k column, few": "32x32x16" } as TileTable, proofs: {} };
   assert.equal(await tune(open, all, { shapes }), all);
-  assert.equal(await tune(open, others, { shapes, limitMs: -1 }), others);
+  assert.equal(await tune(open, known, { shapes, limitMs: -1 }), known);
 });
 
 check("what was measured is found in the cache folder; what is damaged there is not", async () => {
@@ -44,16 +45,23 @@ check("what was measured is found in the cache folder; what is damaged there is 
   process.env.XDG_CACHE_HOME = cache;
   try {
     assert.equal(await tilesFor(open), {}); // software is measured only if asked for
-    assert.equal(await knownTiles(open.adapter), {});
+    const nothing = { tiles: {}, proofs: {} };
+    assert.equal(await knownTiles(open.adapter), nothing);
     const classes = ["k k", "k column", "row column"].flatMap((layout) => ["many", "some", "few"].map((amount) => `${layout}, ${amount}`));
     const all = Object.fromEntries(classes.map((of) => [of, "64x64x16"]));
     await remember("another machine", {});
     await remember(keyOf(open.adapter), { tiles: all });
     assert.equal(await tilesFor(open, true), all);
     assert.equal(await tilesFor(open, false), {});
-    assert.equal(await knownTiles({ ...open.adapter, identity: `${open.adapter.identity}, a newer driver` }), {});
+    assert.equal(await knownTiles({ ...open.adapter, identity: `${open.adapter.identity}, a newer driver` }), nothing);
+    const withMatrices = { ...open.adapter, matrix: { m: 16, n: 16, k: 16, type: "f16", lanes: 32 } as const };
+    const [right, wrong] = ["matrices 64x64x32", "matrices 32x32x32"];
+    const proofs = { [right]: "", [wrong]: "a product is off by 0.5 of its largest number" };
+    await remember(keyOf(withMatrices), { tiles: { "k k, many, f16": right, "k k, some, f16": wrong }, tileProofs: proofs });
+    assert.equal(await knownTiles(withMatrices), { tiles: { "k k, many, f16": right }, proofs });
+    assert.equal(await knownTiles({ ...withMatrices, matrix: { ...withMatrices.matrix, k: 8 } }), nothing); // other kernels
     await writeFile(memoPath(), (await readFile(memoPath(), "utf8")).replaceAll('"64x64x16"', "7"));
-    assert.equal(await knownTiles(open.adapter), {});
+    assert.equal(await knownTiles(open.adapter), nothing);
   } finally {
     await rm(cache, { recursive: true });
     if (before === undefined) delete process.env.XDG_CACHE_HOME;
