@@ -44,7 +44,7 @@ export interface Call {
 export type Encode = (step: Step, out: Emitter) => void;
 
 /** Temporaries go round over so many floats, so that steps that follow each other do not share them and may run at once. */
-const ROUND = 2 ** 22;
+const ROUND = 2 ** 24;
 
 export interface EmitterOptions {
   /** Chooses the tiles of products. */

@@ -10,7 +10,7 @@ import { encoders } from "./encoders.ts";
 import type { Pipelines } from "./pipelines.ts";
 import { Results } from "./results.ts";
 import { Stopwatch } from "./stopwatch.ts";
-import type { Arena, Storage } from "./storage.ts";
+import type { Arena, Held, Storage } from "./storage.ts";
 import type { ChooseTile } from "./tiles.ts";
 
 /** How programs of one device come after each other. */
@@ -42,10 +42,12 @@ export class GpuExecutable implements Executable {
   readonly #turns: Turns;
   readonly #tileOf: ChooseTile;
   readonly #parameters: readonly Parameter[];
-  readonly #assigned: readonly Parameter[];
+  readonly #held: readonly Held[];
+  readonly #assigned: readonly Held[];
   readonly #compiled: Promise<GPUComputePipeline[]>;
   readonly #offsets = new Map<Buffer, number>(); // of inputs and arrays, in bytes of `own`
   readonly #own: GPUBuffer;
+  readonly #inputs: readonly { slot: number; offset: number }[];
   readonly #small: Float32Array; // the first inputs, side by side as in `own`
   readonly #params: GPUBuffer;
   readonly #paramSlots: readonly number[];
@@ -63,13 +65,15 @@ export class GpuExecutable implements Executable {
     this.#tileOf = tileOf;
     this.steps = program.steps.length;
     this.#parameters = program.buffers.flatMap(({ parameter }) => parameter ?? []);
-    this.#assigned = [...new Set(program.steps.flatMap(writes).flatMap(({ buffer }) => buffer.parameter ?? []))];
     const { bytes, small } = this.#layOut();
     this.#small = new Float32Array(small / 4);
+    this.#inputs = [...this.#offsets].flatMap(([{ slot }, offset]) => (slot === undefined ? [] : { slot, offset }));
     this.#own = storage.buffer("inputs", bytes);
     for (const [{ data }, offset] of this.#offsets) if (data) this.#write(this.#own, offset, data);
     this.#results = new Results(device, storage, program.outputs);
-    storage.take(this.#parameters);
+    this.#held = storage.take(this.#parameters);
+    const assigned = new Set(program.steps.flatMap(writes).map(({ buffer }) => buffer.parameter));
+    this.#assigned = this.#held.filter(({ parameter }) => assigned.has(parameter));
     const { maxStorageBuffersPerShaderStage, maxUniformBufferBindingSize } = device.limits;
     const binds = {
       buffers: maxStorageBuffersPerShaderStage,
@@ -167,9 +171,8 @@ export class GpuExecutable implements Executable {
   }
 
   #fill(inputs: readonly Float32Array[]): void {
-    for (const parameter of this.#parameters) this.#storage.refresh(parameter);
-    for (const [{ slot }, offset] of this.#offsets) {
-      if (slot === undefined) continue;
+    for (const held of this.#held) this.#storage.refresh(held);
+    for (const { slot, offset } of this.#inputs) {
       if (4 * this.#small.length > offset) this.#small.set(inputs[slot], offset / 4);
       else this.#write(this.#own, offset, inputs[slot]);
     }
@@ -262,7 +265,7 @@ export class GpuExecutable implements Executable {
       return located(place.home, place.offset + 4 * offset, arena);
     });
     this.#device.queue.submit([encoder.finish()]);
-    for (const parameter of this.#assigned) this.#storage.changed(parameter);
+    for (const held of this.#assigned) this.#storage.changed(held);
     const outputs = this.#turns.unlessBroken(this.#results.read(copy));
     outputs.catch(() => {}); // whoever waits for it hears of it
     return outputs;

@@ -10,7 +10,9 @@ interface Slab {
   users: number;
 }
 
+/** A parameter on the GPU. */
 interface Entry {
+  readonly parameter: Parameter;
   readonly slab: Slab;
   readonly offset: number;
   /** The host's numbers when the GPU last took them over. */
@@ -20,6 +22,9 @@ interface Entry {
   /** Programs that use it. */
   users: number;
 }
+
+/** What a program holds of a parameter that it uses. */
+export type Held = Entry;
 
 const KERNEL_DATA = usage.STORAGE | usage.COPY_DST | usage.COPY_SRC;
 const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
@@ -96,7 +101,7 @@ export class Storage {
   }
 
   /** Puts parameters on the GPU, those that are new there side by side. */
-  take(parameters: readonly Parameter[]): void {
+  take(parameters: readonly Parameter[]): Held[] {
     const fresh: Parameter[] = [];
     for (const parameter of new Set(parameters)) {
       const known = this.#parameters.get(parameter);
@@ -111,20 +116,22 @@ export class Storage {
       }
       this.#slab(fresh.splice(0, count), bytes);
     }
+    return parameters.map((parameter) => this.#parameters.get(parameter) as Entry);
   }
 
   #slab(parameters: readonly Parameter[], bytes: number): void {
     const slab = { buffer: this.buffer("parameters", bytes), users: parameters.length };
     let offset = 0;
     for (const parameter of parameters) {
-      const entry = { slab, offset, host: parameter.data, ahead: false, users: 1 };
+      const entry = { parameter, slab, offset, host: parameter.data, ahead: false, users: 1 };
       this.#parameters.set(parameter, entry);
-      this.#upload(entry, parameter);
+      this.#upload(entry);
       offset += this.aligned(4 * parameter.size);
     }
   }
 
-  #upload(entry: Entry, parameter: Parameter): void {
+  #upload(entry: Entry): void {
+    const { parameter } = entry;
     const { data } = parameter;
     if (data.length !== parameter.size) throw new RangeError(`Cannot run with ${data.length} numbers in a parameter of ${parameter.size}`);
     this.#device.queue.writeBuffer(entry.slab.buffer, entry.offset, data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
@@ -138,15 +145,13 @@ export class Storage {
   }
 
   /** Takes over numbers that somebody put in place of the host's. */
-  refresh(parameter: Parameter): void {
-    const entry = this.#parameters.get(parameter);
-    if (entry && entry.host !== parameter.data) this.#upload(entry, parameter);
+  refresh(held: Held): void {
+    if (held.host !== held.parameter.data) this.#upload(held);
   }
 
   /** Notes that a run has changed a parameter. */
-  changed(parameter: Parameter): void {
-    const entry = this.#parameters.get(parameter);
-    if (entry) entry.ahead = true;
+  changed(held: Held): void {
+    held.ahead = true;
   }
 
   /** Brings the host's numbers of these parameters up to date. */
@@ -170,7 +175,7 @@ export class Storage {
   /** Takes the host's numbers, which have just been replaced in place. */
   replaced(parameter: Parameter): void {
     const entry = this.#parameters.get(parameter);
-    if (entry) this.#upload(entry, parameter);
+    if (entry) this.#upload(entry);
   }
 
   /** Gives up one use of each parameter; those without uses leave the GPU, their last numbers go to the host. */
