@@ -1,6 +1,11 @@
 // Subgroup matrices on a GPU that has none: their WGSL is rewritten into loops of the threads of a subgroup. It lies if it is told to.
+import type { Tile } from "../../../gpu/product.ts";
 import type { SubgroupMatrix } from "../../../gpu/tile-matrix.ts";
 import type { OpenDevice } from "../../../src/backend/webgpu/device.ts";
+import { GpuExecutable } from "../../../src/backend/webgpu/executable.ts";
+import { Pipelines } from "../../../src/backend/webgpu/pipelines.ts";
+import { Storage } from "../../../src/backend/webgpu/storage.ts";
+import type { Program } from "../../../src/tape/program.ts";
 
 /** What an emulated driver does wrong: it takes columns for rows, sums in halves, forgets the sums so far, or knows no matrices after all. */
 export type Lie = "transposes" | "sums in halves" | "forgets" | "refuses";
@@ -78,3 +83,23 @@ export function withMatrices(
   });
   return { ...open, device, adapter: { ...open.adapter, matrix } };
 }
+
+/** Of programs that take no turns. */
+export const turns = { inTurn: <T>(work: () => Promise<T>) => work(), unlessBroken: <T>(work: Promise<T>) => work };
+
+/** Computes programs on a device as `prove` wants it. */
+export function runner({ device }: OpenDevice) {
+  const [storage, pipelines] = [new Storage(device), new Pipelines(device)];
+  return (program: Program, tile: Tile) => new GpuExecutable(program, device, storage, pipelines, turns, () => tile).run([]);
+}
+
+/** Computes only some of a program's products. */
+export const some = (run: ReturnType<typeof runner>, which: readonly number[]) => async (program: Program, tile: Tile) => {
+  const outputs = program.outputs.filter((_, i) => which.includes(i));
+  const made = new Set(outputs.map(({ buffer }) => buffer));
+  const wanted = program.steps.filter(({ outputs: [to] }) => made.has(to.buffer));
+  const read = new Set(wanted.flatMap(({ inputs }) => inputs.map(({ buffer }) => buffer)));
+  const steps = program.steps.filter((step) => wanted.includes(step) || read.has(step.outputs[0].buffer));
+  const numbers = await run({ ...program, steps, outputs }, tile);
+  return program.outputs.map((output) => numbers[outputs.indexOf(output)] ?? Float32Array.of(0));
+};

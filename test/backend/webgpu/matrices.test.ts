@@ -5,7 +5,7 @@ import * as assert from "uvu/assert";
 import * as conv from "../../../gpu/conv.ts";
 import { type Kernel, shader } from "../../../gpu/kernel.ts";
 import { matmulOperands } from "../../../gpu/matmul.ts";
-import { bytesOf, isMatrix, product, type Tile } from "../../../gpu/product.ts";
+import { bytesOf, isMatrix, product } from "../../../gpu/product.ts";
 import type { MatrixTile, SubgroupMatrix } from "../../../gpu/tile-matrix.ts";
 import { matrixOf, type OpenDevice, openDevice } from "../../../src/backend/webgpu/device.ts";
 import { GpuExecutable } from "../../../src/backend/webgpu/executable.ts";
@@ -23,8 +23,7 @@ import {
   trusted,
 } from "../../../src/backend/webgpu/tiles.ts";
 import { type timed, tune } from "../../../src/backend/webgpu/tune.ts";
-import type { Program } from "../../../src/tape/program.ts";
-import { type Lie, withMatrices } from "./emulated-matrices.ts";
+import { type Lie, runner, some, turns, withMatrices } from "./emulated-matrices.ts";
 import { onGpu, skipped } from "./support.ts";
 
 const matrices = suite("gpu matrices");
@@ -133,24 +132,6 @@ async function parsed(device: GPUDevice, code: string): Promise<void> {
 
 /** A tile of which a software driver compiles the loops in about a second. */
 const small: MatrixTile = { rows: 16, columns: 16, depth: 8, subgroups: [2, 2], matrix: { ...sizes[0], lanes: 8 } };
-const turns = { inTurn: <T>(work: () => Promise<T>) => work(), unlessBroken: <T>(work: Promise<T>) => work };
-
-/** Computes programs on a device as `prove` wants it. */
-function runner({ device }: OpenDevice) {
-  const [storage, pipelines] = [new Storage(device), new Pipelines(device)];
-  return (program: Program, tile: Tile) => new GpuExecutable(program, device, storage, pipelines, turns, () => tile).run([]);
-}
-
-/** Computes only some of a program's products. */
-const some = (run: ReturnType<typeof runner>, which: readonly number[]) => async (program: Program, tile: Tile) => {
-  const outputs = program.outputs.filter((_, i) => which.includes(i));
-  const made = new Set(outputs.map(({ buffer }) => buffer));
-  const wanted = program.steps.filter(({ outputs: [to] }) => made.has(to.buffer));
-  const read = new Set(wanted.flatMap(({ inputs }) => inputs.map(({ buffer }) => buffer)));
-  const steps = program.steps.filter((step) => wanted.includes(step) || read.has(step.outputs[0].buffer));
-  const numbers = await run({ ...program, steps, outputs }, tile);
-  return program.outputs.map((output) => numbers[outputs.indexOf(output)] ?? Float32Array.of(0));
-};
 
 check("a tile whose matrices are right agrees with tiles of threads, with edges everywhere and k in parts", async () => {
   assert.is(await prove(small, tiles["32x32x16"], some(runner(withMatrices(open, small.matrix)), [0, 8])), "");
