@@ -11,7 +11,7 @@ export const machineFlags = {
     help: "What computes: auto, wasm or gpu",
   },
   gpu: { group: "Machine", type: "string", value: "name", otherwise: "the first", help: "Which GPU: a part of its name" },
-  "no-tune": { group: "Machine", type: "boolean", help: "Do not measure which tiles a new GPU multiplies fastest in" },
+  "no-tune": { group: "Machine", type: "boolean", help: "Do not measure which tiles a new GPU multiplies fastest in; use no tensor cores" },
 } as const satisfies Flags;
 
 /** `--precision`: how layers store values. */
