@@ -155,6 +155,20 @@ tests("a sum in two levels waits with its second level for the others", () => {
   assert.equal(lengths(batches(calls, everything)), [1, 1, 1, 1, 4]);
 });
 
+tests("a sum in three levels waits with the second and the third, which move up together", () => {
+  const kernels = [kernel("first", 1, 1, true), kernel("second", 1, 1), kernel("third", 1, 1)];
+  const sum = (i: number) => {
+    const places: Range[] = [
+      [0, 4],
+      [64 + 8 * i, 8],
+      [256 + 8 * i, 8],
+      [512 + 8 * i, 8],
+    ]; // prettier-ignore
+    return kernels.map((of, level) => call(of, places.slice(level, level + 2), 3 * i + level));
+  };
+  assert.equal(lengths(batches([0, 1, 2, 3].flatMap(sum), everything)), [1, 1, 1, 1, 4, 4]);
+});
+
 tests("where a window around all operands is too large, each operand has one, and calls far apart go separately", () => {
   const near = { buffers: 8, bytes: 256, segment: 2 ** 32, params: 65536 };
   const apart = (i: number): Range[] => [
