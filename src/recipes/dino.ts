@@ -47,7 +47,7 @@ export const dinoRecipes = {
     summary: "Pictures of 32 pixels in half an hour",
     backbone: "vit-conv-mini-8-mean",
     size: 32,
-    epochs: 40,
+    epochs: 60,
     batch: 64,
     options: { outputs: 1024, hidden: 256, bottleneck: 64, momentum: 0.99, dropPath: 0, blur: false, ...smallCrops },
     optimizer: { ...adamw, lr: 4e-3 },

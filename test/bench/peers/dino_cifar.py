@@ -1,6 +1,6 @@
 """DINO by the recipe dino-cifar-vit-mini in plain PyTorch: what `npx tsx test/bench/learn.ts dino` is compared with.
 
-    python3 test/bench/peers/dino_cifar.py data/cifar10 --steps 6240 --seed 0
+    python3 test/bench/peers/dino_cifar.py data/cifar10 --steps 9360 --seed 0
 
 Needs PyTorch, torchvision and Pillow. A ViT of 4 blocks of 128 behind a stem of three convolutions (patches of 8 pixels), its features the mean of the
 patches; two large views and two of 16 pixels.
@@ -119,7 +119,7 @@ class Dino:
 
 
 def main():
-    args = arguments(__doc__, epochs=40, batch=64)
+    args = arguments(__doc__, epochs=60, batch=64)
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
     method = Dino(args.steps, args.train // args.batch)
