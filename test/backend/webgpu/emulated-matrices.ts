@@ -1,11 +1,12 @@
 // Subgroup matrices on a GPU that has none: their WGSL is rewritten into loops of the threads of a subgroup. It lies if it is told to.
 import type { Tile } from "../../../gpu/product.ts";
 import type { SubgroupMatrix } from "../../../gpu/tile-matrix.ts";
-import type { OpenDevice } from "../../../src/backend/webgpu/device.ts";
+import { type OpenDevice, openDevice } from "../../../src/backend/webgpu/device.ts";
 import { GpuExecutable } from "../../../src/backend/webgpu/executable.ts";
 import { Pipelines } from "../../../src/backend/webgpu/pipelines.ts";
 import { Storage } from "../../../src/backend/webgpu/storage.ts";
 import type { Program } from "../../../src/tape/program.ts";
+import { onGpu, skipped } from "./support.ts";
 
 /** What an emulated driver does wrong: it takes columns for rows, sums in halves, forgets the sums so far, or knows no matrices after all. */
 export type Lie = "transposes" | "sums in halves" | "forgets" | "refuses";
@@ -103,3 +104,14 @@ export const some = (run: ReturnType<typeof runner>, which: readonly number[]) =
   const numbers = await run({ ...program, steps, outputs }, tile);
   return program.outputs.map((output) => numbers[outputs.indexOf(output)] ?? Float32Array.of(0));
 };
+
+/** The GPU that a suite of tests emulates matrices on, and what adds a test to it: skipped in sight where kernels of matrices cannot run. */
+export async function emulated(suite: Parameters<typeof onGpu>[0] & { after(hook: () => Promise<void>): void }) {
+  const found = skipped ? undefined : await openDevice({ software: true });
+  suite.after(async () => {
+    await found?.close();
+  });
+  const lacks = (["shader-f16", "subgroups"] as const).filter((feature) => found && !found.device.features.has(feature));
+  if (lacks.length) console.log(`Matrices are not computed: the GPU has no ${lacks.join(" and no ")}`);
+  return { open: found as OpenDevice, check: lacks.length ? suite.skip : onGpu(suite) };
+}

@@ -2,25 +2,16 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { MatrixTile, SubgroupMatrix } from "../../../gpu/tile-matrix.ts";
-import { type OpenDevice, openDevice } from "../../../src/backend/webgpu/device.ts";
 import { prove } from "../../../src/backend/webgpu/prove.ts";
 import { type ShapeClass, tiles } from "../../../src/backend/webgpu/tiles.ts";
 import { GpuBackend } from "../../../src/backend/webgpu.ts";
 import { rows } from "../../op-rows.ts";
 import { difference, make, outputsAndGradients, reference } from "../../support.ts";
-import { runner, some, withMatrices } from "./emulated-matrices.ts";
+import { emulated, runner, some, withMatrices } from "./emulated-matrices.ts";
 import { inHalves } from "./in-halves.ts";
-import { onGpu, skipped } from "./support.ts";
 
 const matrices = suite("all of gpu matrices");
-const found = skipped ? undefined : await openDevice({ software: true });
-const open = found as OpenDevice;
-const lacks = (["shader-f16", "subgroups"] as const).filter((feature) => found && !found.device.features.has(feature));
-if (lacks.length) console.log(`Matrices are not computed: the GPU has no ${lacks.join(" and no ")}`);
-const check = lacks.length ? matrices.skip : onGpu(matrices);
-matrices.after(async () => {
-  await found?.close();
-});
+const { open, check } = await emulated(matrices);
 
 const lanes = 8;
 const halves: SubgroupMatrix = { m: 8, n: 8, k: 8, type: "f16", lanes };

@@ -7,7 +7,7 @@ import { type Kernel, shader } from "../../../gpu/kernel.ts";
 import { matmulOperands } from "../../../gpu/matmul.ts";
 import { bytesOf, isMatrix, product } from "../../../gpu/product.ts";
 import type { MatrixTile, SubgroupMatrix } from "../../../gpu/tile-matrix.ts";
-import { matrixOf, type OpenDevice, openDevice } from "../../../src/backend/webgpu/device.ts";
+import { matrixOf, openDevice } from "../../../src/backend/webgpu/device.ts";
 import { GpuExecutable } from "../../../src/backend/webgpu/executable.ts";
 import { Pipelines } from "../../../src/backend/webgpu/pipelines.ts";
 import { gap, prove, TOLERANCE } from "../../../src/backend/webgpu/prove.ts";
@@ -23,18 +23,10 @@ import {
   trusted,
 } from "../../../src/backend/webgpu/tiles.ts";
 import { type timed, tune } from "../../../src/backend/webgpu/tune.ts";
-import { type Lie, runner, some, turns, withMatrices } from "./emulated-matrices.ts";
-import { onGpu, skipped } from "./support.ts";
+import { emulated, type Lie, runner, some, turns, withMatrices } from "./emulated-matrices.ts";
 
 const matrices = suite("gpu matrices");
-const found = skipped ? undefined : await openDevice({ software: true });
-const open = found as OpenDevice;
-const lacks = (["shader-f16", "subgroups"] as const).filter((feature) => found && !found.device.features.has(feature));
-if (lacks.length) console.log(`Matrices are not computed: the GPU has no ${lacks.join(" and no ")}`);
-const check = lacks.length ? matrices.skip : onGpu(matrices);
-matrices.after(async () => {
-  await found?.close();
-});
+const { open, check } = await emulated(matrices);
 
 /** The smallest matrices of Apple's GPUs, those of Intel's, of NVIDIA's and AMD's, and of float32. */
 const sizes: readonly SubgroupMatrix[] = [
