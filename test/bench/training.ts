@@ -1,7 +1,7 @@
 // Whole training steps on made-up images, each in a process of its own: time, images a second and memory, beside PyTorch on the same cores.
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import type { RunRequest } from "../../src/train/options.ts";
+import { configure, type RunRequest } from "../../src/train/options.ts";
 import { type Spread, spreadOf } from "./measure.ts";
 import { python } from "./peers/peer.ts";
 
@@ -18,10 +18,14 @@ const row = (method: string, backbone: string, size: number, batch: number, more
 });
 const withTorch = (job: TrainingJob): TrainingJob => ({ ...job, torch: true });
 
+/** Fewer views; prototypes that move from the first step on, as they do for all but the first of many epochs. */
+const dinoSet = { locals: "4", localSize: "32", dropPath: "0", freezeLastLayer: "0" };
+
+/** Those beside PyTorch have the published sizes of heads and decoders: recipes for laptops make them smaller. */
 export const trainingJobs: readonly TrainingJob[] = [
-  withTorch(row("simclr", "resnet18-cifar", 32, 128)),
-  withTorch(row("dino", "vit-tiny-8", 64, 32, { set: { locals: "4", localSize: "32", dropPath: "0" } })),
-  withTorch(row("mae", "vit-small-16", 224, 16)),
+  withTorch(row("simclr", "resnet18-cifar", 32, 128, { set: { layers: "3" } })),
+  withTorch(row("dino", "vit-tiny-8", 64, 32, { recipe: "dino-vits16-100", set: dinoSet })),
+  withTorch(row("mae", "vit-small-16", 224, 16, { recipe: "mae-vitb16-1600" })),
   row("simclr", "resnet18-cifar-w0.25", 32, 128),
   row("moco", "resnet18-w0.5", 96, 64),
   row("mae", "vit-tiny-16", 224, 16),
@@ -70,7 +74,8 @@ export function measureTraining(job: TrainingJob, threads: number, seconds: numb
 
 function torch({ request }: TrainingJob, threads: number, seconds: number): TorchResult {
   try {
-    const work = JSON.stringify({ ...request, threads, seconds });
+    const { method, backbone, size, batch, options } = configure({ ...request, images: "noise" });
+    const work = JSON.stringify({ method, backbone, size, batch, options, threads, seconds });
     const { times, peakBytes } = answer(python(), [beside("peers/torch_steps.py"), work]) as { times: number[]; peakBytes: number };
     return { stepMs: spreadOf(times), peakBytes };
   } catch (error) {

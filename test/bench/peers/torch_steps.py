@@ -1,6 +1,9 @@
 """Training steps in plain PyTorch, for the rows of training.ts: prints milliseconds of single steps and the process's largest resident memory.
 
-    python3 torch_steps.py '{"method": "mae", "backbone": "vit-small-16", "size": 224, "batch": 16, "threads": 2, "seconds": 5}'
+    python3 torch_steps.py '{"method": "mae", "backbone": "vit-small-16", "size": 224, "batch": 16, "threads": 2, "seconds": 5,
+        "options": {"decoderDim": 512, "decoderDepth": 8, "decoderHeads": 16}}'
+
+`options` are the method's, of which it takes what changes the work of a step: both sides have the same sizes.
 """
 
 import copy
@@ -71,8 +74,9 @@ def resnet18(name):
 
 def simclr(job):
     net, width = resnet18(job["backbone"])
-    layers = [nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU()]
-    head = nn.Sequential(*layers, nn.Linear(width, 128), nn.BatchNorm1d(128))
+    dim, depth = job["options"]["dim"], job["options"]["layers"]
+    inner = [layer for _ in range(depth - 1) for layer in (nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU())]
+    head = nn.Sequential(*inner, nn.Linear(width, dim), nn.BatchNorm1d(dim))
     optimizer = torch.optim.SGD([*net.parameters(), *head.parameters()], lr=0.1, momentum=0.9, weight_decay=1e-4)
     b, side = job["batch"], job["size"]
     x = torch.rand(2 * b, 3, side, side).contiguous(memory_format=torch.channels_last)
@@ -89,25 +93,29 @@ def simclr(job):
 
 
 class DinoHead(nn.Module):
-    def __init__(self, dim, outputs):
+    def __init__(self, dim, outputs, hidden, bottleneck):
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(dim, 2048), nn.GELU(), nn.Linear(2048, 2048), nn.GELU(), nn.Linear(2048, 256))
-        self.last = nn.utils.weight_norm(nn.Linear(256, outputs, bias=False))
+        self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, bottleneck))
+        self.last = nn.utils.weight_norm(nn.Linear(bottleneck, outputs, bias=False))
 
     def forward(self, x):
         return self.last(F.normalize(self.mlp(x)))
 
 
 def dino(job):
-    vit = ViT(job["backbone"], job["size"])
-    student = nn.ModuleList([vit, DinoHead(vit.dim, 65536)])
-    teacher = nn.ModuleList([ViT(job["backbone"], job["size"]), DinoHead(vit.dim, 65536)])
+    options, outputs = job["options"], job["options"]["outputs"]
+
+    def network():
+        vit = ViT(job["backbone"], job["size"])
+        return nn.ModuleList([vit, DinoHead(vit.dim, outputs, options["hidden"], options["bottleneck"])])
+
+    student, teacher = network(), network()
     teacher.load_state_dict(student.state_dict())
     optimizer = torch.optim.AdamW(student.parameters(), lr=5e-4)
-    b, locals_, local_size = job["batch"], int(job["set"]["locals"]), int(job["set"]["localSize"])
+    b, locals_, local_size = job["batch"], options["locals"], options["localSize"]
     large = torch.rand(2 * b, 3, job["size"], job["size"])
     small = torch.rand(locals_ * b, 3, local_size, local_size)
-    center = torch.zeros(1, 65536)
+    center = torch.zeros(1, outputs)
 
     def step():
         with torch.no_grad():
@@ -130,15 +138,15 @@ def dino(job):
 
 
 class MaskedAutoencoder(nn.Module):
-    def __init__(self, name, size):
+    def __init__(self, name, size, dim, depth, heads):
         super().__init__()
         self.encoder = ViT(name, size)
         n = self.encoder.grid**2
-        self.embed = nn.Linear(self.encoder.dim, 512)
-        self.mask_token = nn.Parameter(torch.zeros(1, 1, 512))
-        self.positions = nn.Parameter(torch.randn(1, 1 + n, 512) * 0.02, requires_grad=False)
-        self.blocks = nn.Sequential(*[Block(512, 16) for _ in range(8)])
-        self.norm, self.prediction = nn.LayerNorm(512, 1e-6), nn.Linear(512, self.encoder.patch**2 * 3)
+        self.embed = nn.Linear(self.encoder.dim, dim)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, dim))
+        self.positions = nn.Parameter(torch.randn(1, 1 + n, dim) * 0.02, requires_grad=False)
+        self.blocks = nn.Sequential(*[Block(dim, heads) for _ in range(depth)])
+        self.norm, self.prediction = nn.LayerNorm(dim, 1e-6), nn.Linear(dim, self.encoder.patch**2 * 3)
 
     def forward(self, x):
         e, b = self.encoder, len(x)
@@ -148,7 +156,8 @@ class MaskedAutoencoder(nn.Module):
         tokens = e.embed(x).flatten(2).transpose(1, 2) + e.positions[:, 1:]
         tokens = tokens.gather(1, kept[..., None].expand(-1, -1, e.dim))
         y = self.embed(e.norm(e.blocks(torch.cat([(e.cls + e.positions[:, :1]).expand(b, -1, -1), tokens], 1))))
-        filled = torch.cat([y[:, 1:], self.mask_token.expand(b, n - n // 4, -1)], 1).gather(1, restore[..., None].expand(-1, -1, 512))
+        filled = torch.cat([y[:, 1:], self.mask_token.expand(b, n - n // 4, -1)], 1)
+        filled = filled.gather(1, restore[..., None].expand(-1, -1, filled.shape[-1]))
         decoded = self.prediction(self.norm(self.blocks(torch.cat([y[:, :1], filled], 1) + self.positions)))[:, 1:]
         target = x.reshape(b, 3, e.grid, e.patch, e.grid, e.patch).permute(0, 2, 4, 3, 5, 1).reshape(b, n, -1)
         target = (target - target.mean(-1, keepdim=True)) / (target.var(-1, keepdim=True) + 1e-6).sqrt()
@@ -157,7 +166,8 @@ class MaskedAutoencoder(nn.Module):
 
 
 def mae(job):
-    net = MaskedAutoencoder(job["backbone"], job["size"])
+    options = job["options"]
+    net = MaskedAutoencoder(job["backbone"], job["size"], options["decoderDim"], options["decoderDepth"], options["decoderHeads"])
     optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], lr=1e-3)
     x = torch.rand(job["batch"], 3, job["size"], job["size"])
 
