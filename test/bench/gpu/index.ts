@@ -1,7 +1,7 @@
 // npm run bench:gpu -- [FLAGS]; --help lists them.
 //
-// Measures a GPU: products, convolutions, a transformer block and a training step of DINO with ViT-S/16, against PyTorch on the same card in
-// turn if a Python has it. Measures what a step costs the host, and counts what it computes and moves and the least time that this takes a
+// Measures a GPU: products, convolutions, a transformer block and a training step of DINO with ViT-S/16, in float32 and in half precision, against
+// PyTorch on the same card in turn if a Python has it. Measures what a step costs the host, and counts what it computes and moves and the least time that this takes a
 // card; these two need no GPU. Writes gpu.md and gpu.json.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { arch, cpus, platform } from "node:os";
@@ -10,10 +10,11 @@ import { parseArgs } from "node:util";
 import { tilesFor } from "../../../src/backend/gpu-tiles.ts";
 import { openDevice } from "../../../src/backend/webgpu/device.ts";
 import { GpuBackend } from "../../../src/backend/webgpu.ts";
+import type { Precision } from "../../../src/tape/trace.ts";
 import { flops } from "../jobs.ts";
 import { type Contender, inTurn, type Spread, spreadOf, timesOf } from "../measure.ts";
 import { growth, hostCost, hostSteps } from "./host.ts";
-import { cards, ledger, ledgerHead, ledgerRow, programOf, total } from "./ledger.ts";
+import { type Card, cards, ledger, ledgerHead, ledgerRow, programOf, total } from "./ledger.ts";
 import { type GpuJob, gpuJobs, openJob, sampledError } from "./products.ts";
 import { dinoSmall, openSteps } from "./step.ts";
 import { type DinoJob, Torch } from "./torch.ts";
@@ -96,14 +97,20 @@ async function compare(name: string, ours: Contender, other: Contender | Error):
 const ms = ({ median, low, high }: Spread) => `${median.toFixed(2)} (${low.toFixed(2)} to ${high.toFixed(2)})`;
 const ratio = ({ ours, torch }: Row) => (torch ? (torch.median / ours.median).toFixed(2) : "");
 
+/** Largest error of a product over its largest entry; operands in half precision are rounded by 2^-11. */
+const tolerance = { f32: 1e-4, f16: 2e-3 };
+
+const precisions = ["f32", "f16"] as const;
+const has = (backend: GpuBackend, precision: Precision) => precision === "f32" || backend.halves;
+
 async function products(backend: GpuBackend): Promise<Row[]> {
   say("\n## Products\n\n| job | ms | GFLOP/s | error | PyTorch ms | speed over PyTorch's |\n|---|---|---|---|---|---|");
   const rows: Row[] = [];
-  for (const job of gpuJobs(Number(flags.side), batch).filter(({ name }) => wanted(name))) {
+  for (const job of gpuJobs(Number(flags.side), batch).filter(({ name, precision }) => wanted(name) && has(backend, precision))) {
     try {
       const ours = openJob(job, backend);
       const error = sampledError(job, await ours.result());
-      if (!(error < 1e-4)) throw new Error(`wrong numbers: some are off by ${error}`);
+      if (!(error < tolerance[job.precision])) throw new Error(`wrong numbers: some are off by ${error}`);
       const row = { ...(await compare(job.name, ours, await rival(job))), error };
       const rate = (flops(job) / row.ours.median / 1e6).toPrecision(3);
       say(`| ${row.name} | ${ms(row.ours)} | ${rate} | ${error.toExponential(1)} | ${row.torch ? ms(row.torch) : ""} | ${ratio(row)} |`);
@@ -116,25 +123,29 @@ async function products(backend: GpuBackend): Promise<Row[]> {
 }
 
 async function training(backend: GpuBackend): Promise<Row[]> {
-  const name = `DINO, ViT-S/16, 224 pixels, batch ${batch}`;
-  if (!wanted(name)) return [];
+  const steps = precisions.map((precision) => ({ name: `DINO, ViT-S/16, 224 pixels, batch ${batch}, ${precision}`, precision }));
+  const chosen = steps.filter(({ name, precision }) => wanted(name) && has(backend, precision));
+  if (!chosen.length) return [];
   say(`\n## Training\n\n| step | ms | images/s | PyTorch ms | speed over PyTorch's | planned GB |\n|---|---|---|---|---|---|`);
-  try {
-    const { run, arenaBytes } = await openSteps(dinoSmall(batch), backend);
-    const ours: Contender = {
-      name: "Autodidact",
-      result: async () => new Float32Array(),
-      measure: (stretchMs) => timesOf(run, stretchMs),
-      close: async () => {},
-    };
-    const row = await compare(name, ours, await rival({ op: "dino", batch, outputs: 65536 }));
-    const rate = ((1000 * batch) / row.ours.median).toFixed(1);
-    say(`| ${name} | ${ms(row.ours)} | ${rate} | ${row.torch ? ms(row.torch) : ""} | ${ratio(row)} | ${(arenaBytes / 1e9).toFixed(2)} |`);
-    return [row];
-  } catch (error) {
-    say(`| ${name} | failed: ${reason(error)} | | | | |`);
-    return [];
+  const rows: Row[] = [];
+  for (const { name, precision } of chosen) {
+    try {
+      const { run, arenaBytes } = await openSteps(dinoSmall(batch, precision), backend);
+      const ours: Contender = {
+        name: "Autodidact",
+        result: async () => new Float32Array(),
+        measure: (stretchMs) => timesOf(run, stretchMs),
+        close: async () => {},
+      };
+      const row = await compare(name, ours, await rival({ op: "dino", batch, outputs: 65536, precision }));
+      const rate = ((1000 * batch) / row.ours.median).toFixed(1);
+      say(`| ${name} | ${ms(row.ours)} | ${rate} | ${row.torch ? ms(row.torch) : ""} | ${ratio(row)} | ${(arenaBytes / 1e9).toFixed(2)} |`);
+      rows.push(row);
+    } catch (error) {
+      say(`| ${name} | failed: ${reason(error)} | | | | |`);
+    }
   }
+  return rows;
 }
 
 /** Everything that needs a GPU. */
@@ -150,6 +161,7 @@ async function onGpu(): Promise<{ adapter?: string; rows: Row[] }> {
     return { rows: [] };
   }
   say(`\nGPU: ${backend.adapter.name}; features ${backend.adapter.features.join(", ")}`);
+  if (!backend.halves) say("\nNothing is measured in half precision: this GPU lacks the feature shader-f16");
   const rows = [...(await products(backend)), ...(await training(backend))];
   const missing = new Set(rows.flatMap(({ missing }) => missing ?? []));
   for (const reason of missing) say(`\nNo comparison with PyTorch: ${reason}`);
@@ -178,16 +190,22 @@ async function paper() {
   if (!wanted("paper")) return {};
   const card = cards[flags.card];
   if (!card) throw new RangeError(`Unknown card "${flags.card}": expected ${Object.keys(cards).join(", ")}`);
-  const { teraflops, gigabytesPerSecond } = card;
-  say(`\n## Paper roofline: DINO, ViT-S/16, batch ${batch}, float32 on ${flags.card} (${teraflops} TFLOP/s, ${gigabytesPerSecond} GB/s)\n`);
+  const bounds: Record<string, object> = {};
+  for (const precision of precisions) bounds[precision] = await bound(precision, card);
+  return { card: flags.card, ...bounds };
+}
+
+/** The least time of a training step on a card, by what its program computes and moves. */
+async function bound(precision: Precision, card: Card) {
+  const rates = `${card.teraflops[precision]} TFLOP/s, ${card.gigabytesPerSecond} GB/s`;
+  say(`\n## Paper roofline: DINO, ViT-S/16, batch ${batch}, ${precision} on ${flags.card} (${rates})\n`);
   say(ledgerHead);
-  const counted = ledger(await programOf(dinoSmall(batch)), card);
-  const all = total(counted);
-  for (const line of [...counted, all]) say(ledgerRow(line));
-  say(
-    `\nAt most ${((1000 * batch) / all.boundMs).toFixed(0)} images/s, and 0.4 of that as a goal: ${((400 * batch) / all.boundMs).toFixed(0)}.`,
-  );
-  return { card: flags.card, lines: counted, all };
+  const lines = ledger(await programOf(dinoSmall(batch, precision)), card);
+  const all = total(lines);
+  for (const line of [...lines, all]) say(ledgerRow(line));
+  const rate = (1000 * batch) / all.boundMs;
+  say(`\nAt most ${rate.toFixed(0)} images/s, and 0.4 of that as a goal: ${(0.4 * rate).toFixed(0)}.`);
+  return { lines, all };
 }
 
 const machine = `${cpus()[0].model.trim()}, ${cpus().length} cores, Node ${process.versions.node}, ${platform()} ${arch()}`;

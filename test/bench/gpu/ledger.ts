@@ -3,21 +3,22 @@ import type { Backend, Executable } from "../../../src/backend/backend.ts";
 import { cost } from "../../../src/tape/cost.ts";
 import { lower } from "../../../src/tape/lower.ts";
 import type { Program } from "../../../src/tape/program.ts";
+import type { Precision } from "../../../src/tape/trace.ts";
 import type { RunRequest } from "../../../src/train/options.ts";
 import { planStep } from "./step.ts";
 
 /** Largest rates of a card, by its maker's data sheet. */
 export interface Card {
-  /** Of float32 without tensor cores. */
-  readonly teraflops: number;
+  /** Of float32 without tensor cores, and of float16 summed in float32 by dense tensor cores. */
+  readonly teraflops: Readonly<Record<Precision, number>>;
   readonly gigabytesPerSecond: number;
 }
 
 export const cards: Readonly<Record<string, Card>> = {
-  "RTX 3060": { teraflops: 12.7, gigabytesPerSecond: 360 },
-  "RTX 4090": { teraflops: 82.6, gigabytesPerSecond: 1008 },
-  "A100 80GB SXM": { teraflops: 19.5, gigabytesPerSecond: 2039 },
-  "H200 SXM": { teraflops: 67, gigabytesPerSecond: 4800 },
+  "RTX 3060": { teraflops: { f32: 12.7, f16: 25.5 }, gigabytesPerSecond: 360 },
+  "RTX 4090": { teraflops: { f32: 82.6, f16: 165.2 }, gigabytesPerSecond: 1008 },
+  "A100 80GB SXM": { teraflops: { f32: 19.5, f16: 312 }, gigabytesPerSecond: 2039 },
+  "H200 SXM": { teraflops: { f32: 67, f16: 989.5 }, gigabytesPerSecond: 4800 },
 };
 
 /** A line of the ledger: all steps of one op. */
@@ -33,6 +34,7 @@ export interface Line {
 /** Takes programs and runs none. */
 class Planner implements Backend {
   readonly name = "plan";
+  readonly halves = true;
   readonly programs: Program[] = [];
 
   load(trace: Parameters<Backend["load"]>[0]): Executable {
@@ -53,12 +55,12 @@ export async function programOf(request: Omit<RunRequest, "images">): Promise<Pr
   return planner.programs[0];
 }
 
-/** Sums by op, the longest first. */
+/** Sums by op, the longest first. What a step may not round is computed in float32. */
 export function ledger({ steps }: Program, { teraflops, gigabytesPerSecond }: Card): Line[] {
   const lines = new Map<string, Line>();
   for (const step of steps) {
     const { flops, bytes } = cost(step);
-    const boundMs = Math.max(flops / (1e9 * teraflops), bytes / (1e6 * gigabytesPerSecond));
+    const boundMs = Math.max(flops / (1e9 * teraflops[step.precision ?? "f32"]), bytes / (1e6 * gigabytesPerSecond));
     const sum = lines.get(step.op) ?? { op: step.op, count: 0, flops: 0, bytes: 0, boundMs: 0 };
     lines.set(step.op, {
       op: step.op,

@@ -3,15 +3,23 @@ import type { Backend } from "../../../src/backend/backend.ts";
 import { Block } from "../../../src/models/vit.ts";
 import { Buffer } from "../../../src/nn/module.ts";
 import { grad } from "../../../src/tape/grad.ts";
+import { withScope } from "../../../src/tape/scope.ts";
 import { Parameter, type Tensor } from "../../../src/tape/tensor.ts";
-import { assign, compile } from "../../../src/tape/trace.ts";
+import { assign, compile, type Precision } from "../../../src/tape/trace.ts";
 import { type BlockJob, type ConvJob, type MatmulJob, outputSide, padding, values } from "../jobs.ts";
 import { type Contender, timesOf } from "../measure.ts";
 
-export type GpuJob = MatmulJob | ConvJob | BlockJob;
+export type GpuJob = (MatmulJob | ConvJob | BlockJob) & { readonly precision: Precision };
+
+/** The jobs in both precisions. */
+export const gpuJobs = (side: number, batch: number): readonly GpuJob[] =>
+  jobs(side, batch).flatMap((job) => [
+    { ...job, precision: "f32" as const },
+    { ...job, name: `${job.name}, f16`, precision: "f16" as const },
+  ]);
 
 /** Jobs that keep a large card busy: products of `side`, and layers at a batch. */
-export function gpuJobs(side: number, batch: number): readonly GpuJob[] {
+function jobs(side: number, batch: number): readonly (MatmulJob | ConvJob | BlockJob)[] {
   const rows = batch * 197;
   const conv = (name: string, size: number, inputs: number, outputs: number, kernel: number): ConvJob => {
     return { op: "conv", name: `${name}, batch ${batch}`, batch, side: size, inputs, outputs, kernel, stride: 1 };
@@ -46,33 +54,44 @@ export function openJob(job: GpuJob, backend: Backend): Contender {
 /** One number, to wait for: a run without results would end when it is submitted. */
 const firstOf = (y: Tensor): Tensor => y.reshape([y.size]).slice(0, 0, 1);
 
-function product(job: MatmulJob | ConvJob, backend: Backend) {
+/** In half precision the left operand is an activation, which the step rounds first, and the right one a weight, which is kept in float32. */
+function product(job: (MatmulJob | ConvJob) & { precision: Precision }, backend: Backend) {
   const { a, b } = values(job);
   const x = new Parameter(a.shape, a.data);
   const w = new Parameter(b.shape, b.data, job.op === "conv" ? { layout: "OHWI" } : {});
   const shape = job.op === "matmul" ? [job.m, job.n] : [job.batch, outputSide(job), outputSide(job), job.outputs];
   const kept = new Buffer(shape);
-  const run = compile(() => {
-    const y =
-      job.op === "conv" ? x.conv2d(w, { stride: job.stride, padding: padding(job) }) : (job.ta ? x.t() : x).matmul(job.tb ? w.t() : w);
-    assign(kept, y);
-    return firstOf(y);
-  }, backend);
+  const multiply = (a: Tensor) =>
+    job.op === "conv" ? a.conv2d(w, { stride: job.stride, padding: padding(job) }) : (job.ta ? a.t() : a).matmul(job.tb ? w.t() : w);
+  const { precision } = job;
+  const run = compile(
+    () => {
+      const y = withScope({ module: "product" }, () => multiply(precision === "f16" ? x.mul(1) : x));
+      assign(kept, y);
+      return firstOf(y);
+    },
+    backend,
+    { precision },
+  );
   return { kept, run };
 }
 
-function block(job: BlockJob, backend: Backend) {
+function block(job: BlockJob & { precision: Precision }, backend: Backend) {
   const { x, cotangent, ...weights } = values(job);
   const model = new Block(job.dim, job.heads);
   model.load(new Map(Object.entries(weights)));
   const [input, direction] = [x, cotangent].map(({ shape, data }) => new Parameter(shape, data));
   const sources = [input, ...model.parameters()];
   const gradients = sources.map(({ shape }) => new Buffer(shape));
-  const run = compile(() => {
-    const found = grad(model.forward(input).mul(direction).sum(), sources) as Tensor[];
-    for (const [i, gradient] of found.entries()) assign(gradients[i], gradient);
-    return firstOf(found[0]);
-  }, backend);
+  const run = compile(
+    () => {
+      const found = grad(model.forward(input).mul(direction).sum(), sources) as Tensor[];
+      for (const [i, gradient] of found.entries()) assign(gradients[i], gradient);
+      return firstOf(found[0]);
+    },
+    backend,
+    { precision: job.precision },
+  );
   return { kept: gradients[0], run };
 }
 

@@ -1,6 +1,6 @@
 // Training steps that the GPU's benchmark looks at, on made-up images.
 import type { Backend } from "../../../src/backend/backend.ts";
-import type { Host } from "../../../src/tape/trace.ts";
+import type { Host, Precision } from "../../../src/tape/trace.ts";
 import { fittingStep } from "../../../src/train/fit.ts";
 import { buildLearner, schedulesOf } from "../../../src/train/learner.ts";
 import { configure, type RunRequest } from "../../../src/train/options.ts";
@@ -8,7 +8,9 @@ import { TrainStep } from "../../../src/train/step.ts";
 import { values } from "../jobs.ts";
 
 /** DINO with ViT-S/16 on images of 224 pixels, two large views and eight small ones, by the published recipe. */
-export const dinoSmall = (batch: number): Omit<RunRequest, "images"> => ({ method: "dino", recipe: "dino-vits16-100", batch, steps: 1 });
+export const dinoSmall = (batch: number, precision: Precision = "f32"): Omit<RunRequest, "images"> => {
+  return { method: "dino", recipe: "dino-vits16-100", batch, precision, steps: 1 };
+};
 
 /** A step that can be run again and again. */
 export interface Steps {

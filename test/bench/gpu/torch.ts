@@ -3,6 +3,7 @@ import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { createInterface, type Interface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
+import type { Precision } from "../../../src/tape/trace.ts";
 import type { Contender } from "../measure.ts";
 import { python } from "../peers/peer.ts";
 import type { GpuJob } from "./products.ts";
@@ -12,6 +13,7 @@ export interface DinoJob {
   readonly op: "dino";
   readonly batch: number;
   readonly outputs: number;
+  readonly precision: Precision;
 }
 
 interface Reply {

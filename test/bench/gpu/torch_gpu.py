@@ -2,8 +2,8 @@
 
     echo '{"device": "cuda", "job": {"op": "matmul", "m": 4096, "k": 4096, "n": 4096}}' | python3 torch_gpu.py
 
-Eager, float32 without TF32. A run ends when the GPU is done. Jobs: "matmul", "conv", "block" (a transformer block with gradients) and
-"dino" (a training step of DINO with ViT-S/16).
+Eager, float32 without TF32; with "precision": "f16" products of half-precision tensors, and layers under autocast. A run ends when the GPU is
+done. Jobs: "matmul", "conv", "block" (a transformer block with gradients) and "dino" (a training step of DINO with ViT-S/16).
 """
 
 import json
@@ -20,16 +20,29 @@ torch.backends.cudnn.allow_tf32 = False
 torch.backends.cudnn.benchmark = True
 
 
+def halves(job):
+    return job.get("precision") == "f16"
+
+
+def autocast(job, device):
+    return torch.autocast(device, torch.float16, enabled=halves(job))
+
+
 def matmul(job, device):
-    a = torch.rand(*((job["k"], job["m"]) if job.get("ta") else (job["m"], job["k"])), device=device)
-    b = torch.rand(*((job["n"], job["k"]) if job.get("tb") else (job["k"], job["n"])), device=device)
+    kind = {"device": device, "dtype": torch.float16 if halves(job) else torch.float32}
+    a = torch.rand(*((job["k"], job["m"]) if job.get("ta") else (job["m"], job["k"])), **kind)
+    b = torch.rand(*((job["n"], job["k"]) if job.get("tb") else (job["k"], job["n"])), **kind)
     a, b = a.T if job.get("ta") else a, b.T if job.get("tb") else b
     return lambda: a @ b
 
 
 def conv(job, device):
-    images = torch.rand(job["batch"], job["inputs"], job["side"], job["side"], device=device).contiguous(memory_format=torch.channels_last)
-    weight = torch.rand(job["outputs"], job["inputs"], job["kernel"], job["kernel"], device=device).contiguous(memory_format=torch.channels_last)
+    def tensor(*shape):
+        kind = torch.float16 if halves(job) else torch.float32
+        return torch.rand(*shape, device=device).to(kind, memory_format=torch.channels_last)
+
+    images = tensor(job["batch"], job["inputs"], job["side"], job["side"])
+    weight = tensor(job["outputs"], job["inputs"], job["kernel"], job["kernel"])
     return lambda: F.conv2d(images, weight, stride=job["stride"], padding=(job["kernel"] - 1) // 2)
 
 
@@ -65,7 +78,13 @@ def block(job, device):
     model = Block(job["dim"], job["heads"]).to(device)
     x = torch.rand(job["batch"], job["tokens"], job["dim"], device=device, requires_grad=True)
     cotangent = torch.rand_like(x)
-    return lambda: torch.autograd.grad((model(x) * cotangent).sum(), [x, *model.parameters()])
+
+    def run():
+        with autocast(job, device):
+            y = model(x)
+        return torch.autograd.grad((y * cotangent).sum(), [x, *model.parameters()])
+
+    return run
 
 
 class ViT(nn.Module):
@@ -110,6 +129,7 @@ def dino(job, device):
     matrices = [p for p in student.parameters() if p.dim() >= 2]
     optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.04}, {"params": vectors, "weight_decay": 0.0}], lr=1e-4)
     center = torch.zeros(1, outputs, device=device)
+    scaler = torch.amp.GradScaler(device, enabled=halves(job)) if hasattr(torch.amp, "GradScaler") else torch.cuda.amp.GradScaler(enabled=halves(job))
     host = [torch.randn(batch, 3, side, side) for side in [224] * 2 + [96] * 8]
     host = [view.pin_memory() for view in host] if device == "cuda" else host
 
@@ -117,17 +137,23 @@ def dino(job, device):
         views = [view.to(device, non_blocking=True) for view in host]
         large, small = torch.cat(views[:2]), torch.cat(views[2:])
         with torch.no_grad():
-            t = teacher[1](teacher[0](large))
+            with autocast(job, device):
+                t = teacher[1](teacher[0](large))
+            t = t.float()
             targets = ((t - center) / 0.04).softmax(-1).chunk(2)
             center.mul_(0.9).add_(t.mean(0, keepdim=True), alpha=0.1)
-        predictions = student[1](torch.cat([student[0](large), student[0](small)])).div(0.1).log_softmax(-1).chunk(10)
+        with autocast(job, device):
+            outputs = student[1](torch.cat([student[0](large), student[0](small)]))
+        predictions = outputs.float().div(0.1).log_softmax(-1).chunk(10)
         pairs = [-(q * p).sum(-1).mean() for i, q in enumerate(targets) for j, p in enumerate(predictions) if i != j]
         loss = sum(pairs) / len(pairs)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
         for p in student.parameters():
             nn.utils.clip_grad_norm_([p], 3.0)
-        optimizer.step()
+        scaler.step(optimizer)
+        scaler.update()
         with torch.no_grad():
             for slow, fast in zip(teacher.parameters(), student.parameters()):
                 slow.mul_(0.996).add_(fast, alpha=0.004)
