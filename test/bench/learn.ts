@@ -1,4 +1,5 @@
 // npx tsx test/bench/learn.ts simclr|mae|dino CIFAR_FOLDER [--steps N] [--seed 0] [--every N] [--train 10000] [--test 2000] [--held-out] [--standardize]
+//   [--backend wasm|gpu] [--gpu NAME] [--precision f32|f16]
 //
 // Learns from CIFAR-10 by the recipe that peers/simclr_cifar.py, mae_cifar.py or dino_cifar.py has in PyTorch, and prints the same lines of JSON: kNN
 // top-1 (k 20, tau 0.07) of the first test pictures, and of their pixels. `--every` counts steps between scores. Recipes are tuned with
@@ -7,7 +8,9 @@ import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeFileSync } fro
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import type { BackendName } from "../../src/backend/open.ts";
 import { recipes } from "../../src/recipes/recipes.ts";
+import type { Precision } from "../../src/tape/trace.ts";
 import type { RunEvent } from "../../src/train/events.ts";
 import { train } from "../../src/train/train.ts";
 
@@ -29,11 +32,16 @@ const { values: flags, positionals } = parseArgs({
     test: { type: "string", default: "2000" },
     "held-out": { type: "boolean" },
     standardize: { type: "boolean" },
+    backend: { type: "string", default: "wasm" },
+    gpu: { type: "string" },
+    precision: { type: "string", default: "f32" },
   },
 });
 const [method, folder] = positionals;
 if (!Object.hasOwn(names, method) || !folder) throw new TypeError("usage: learn.ts simclr|mae|dino CIFAR_FOLDER [options]");
 const [seed, every, threads] = [flags.seed, flags.every, flags.threads].map(Number);
+const backend = flags.backend as BackendName;
+const precision = flags.precision as Precision;
 const { batch, epochs } = recipes[names[method]];
 const stepsPerEpoch = Math.floor(Number(flags.train) / batch);
 const steps = Number(flags.steps ?? epochs * stepsPerEpoch);
@@ -54,7 +62,8 @@ function first(file: string, count: number): string {
 try {
   const images = first("data_batch_1.bin", Number(flags.train));
   const knnImages = { train: images, test: first(flags["held-out"] ? "data_batch_5.bin" : "test_batch.bin", Number(flags.test)) };
-  const about = { method, with: `Autodidact, Node ${process.versions.node}`, seed, standardize: flags.standardize };
+  const place = backend === "wasm" ? "" : `, ${backend} in ${precision}`;
+  const about = { method, with: `Autodidact, Node ${process.versions.node}${place}`, seed, standardize: flags.standardize };
   const begun = performance.now();
   let loss = 0;
   const onEvent = (event: RunEvent) => {
@@ -64,8 +73,9 @@ try {
     const seconds = (performance.now() - begun) / 1000;
     console.log(JSON.stringify({ ...about, step, epoch, loss, knnTop1: top1, pixelsTop1, seconds }));
   };
-  const settings = { threads, healthEvery: 0, knnEvery: every / stepsPerEpoch, knnImages, standardize: flags.standardize, report: false };
-  await train({ method, recipe: names[method], images, steps, seed }, { run: join(temporary, "run"), settings, onEvent });
+  const scores = { knnEvery: every / stepsPerEpoch, knnImages, standardize: flags.standardize };
+  const settings = { threads, backend, gpu: flags.gpu, healthEvery: 0, report: false, ...scores };
+  await train({ method, recipe: names[method], images, steps, seed, precision }, { run: join(temporary, "run"), settings, onEvent });
 } finally {
   rmSync(temporary, { recursive: true, force: true });
 }
