@@ -47,6 +47,8 @@ export interface Backend {
   readonly ahead?: number;
   /** Whether programs can store values in half precision. */
   readonly halves?: boolean;
+  /** Remarks for people on what could not be had as asked. */
+  readonly notes?: readonly string[];
   /** GFLOP/s of the fastest kernel on small operands, all threads together: what a program's speed is measured against. */
   peak?(): number;
   /** Lowers and plans a trace. Throws a RangeError, before anything runs, if it does not fit into memory. */

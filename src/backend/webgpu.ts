@@ -23,7 +23,6 @@ export class GpuBackend implements Backend {
   readonly ahead = UNDER_WAY - 1;
   readonly halves: boolean;
   readonly adapter: AdapterDescription;
-  /** Remarks on what could not be had as asked. */
   readonly notes: readonly string[];
   readonly #open: OpenDevice;
   readonly #storage: Storage;

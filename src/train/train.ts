@@ -55,7 +55,7 @@ export async function train(
   checkImages(source, options);
   const learner = buildLearner(options, settings);
   if (options.init !== undefined) watch.onEvent?.({ type: "note", message: await beginFrom(options.init, learner.parts, options) });
-  const result = await withBackend(settings, async (backend) => {
+  const result = await withBackend(settings, watch, async (backend) => {
     const { step, arenaBytes } = await fittingStep(learner, options, backend);
     const data = { fingerprint: source.fingerprint, images: source.length, classes: source.classes ?? [] };
     const build = backend instanceof WasmBackend ? backend.describe().build : undefined;
@@ -102,7 +102,7 @@ async function goOn(folder: RunFolder, { source: opened, ...watch }: Omit<Resume
   const learner = buildLearner(options, settings);
   const last = await restoreNewest(folder, learner);
   const done = last?.file.step ?? 0;
-  const result = await withBackend(settings, async (backend) => {
+  const result = await withBackend(settings, watch, async (backend) => {
     const { step, arenaBytes } = await fittingStep(learner, options, backend);
     const pace = last
       ? resumedPace(options, source, last.file, last.metadata)
@@ -144,8 +144,13 @@ async function withReport(
   }
 }
 
-async function withBackend<T>({ backend: name, gpu, threads, build, tune }: RunSettings, f: (backend: Backend) => Promise<T>): Promise<T> {
+async function withBackend<T>(
+  { backend: name, gpu, threads, build, tune }: RunSettings,
+  { onEvent }: Watch,
+  f: (backend: Backend) => Promise<T>,
+): Promise<T> {
   const backend = await openBackend({ backend: name, gpu, threads, build, tune });
+  for (const message of backend.notes ?? []) onEvent?.({ type: "note", message });
   try {
     return await f(backend);
   } finally {

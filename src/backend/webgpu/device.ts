@@ -110,8 +110,14 @@ function describe(adapter: GPUAdapter): AdapterDescription {
   return { name, identity, software, features: [...adapter.features].sort(), limits, matrix: matrixOf(adapter.info) };
 }
 
+interface FoundAdapter {
+  /** What it comes from, to be kept referenced. */
+  readonly gpu: GPU;
+  readonly adapter: GPUAdapter;
+}
+
 /** Asks for an adapter. Throws a NoGpuError that says why there is none. */
-async function findAdapter({ name, nothing }: DeviceOptions): Promise<{ gpu: GPU; adapter: GPUAdapter }> {
+async function findAdapter({ name, nothing }: DeviceOptions): Promise<FoundAdapter> {
   const wanted = [...(nothing ? ["backend=null"] : []), ...(name ? [`adapter=${await wholeName(name)}`] : [])];
   const ask = async (toggles: readonly string[]) => {
     const gpu = await entry([...toggles, ...wanted]);
@@ -159,25 +165,13 @@ const alive = new Set<unknown>();
 
 /** Opens a device with all that the adapter offers. Throws a NoGpuError where there is none that will do. */
 export async function openDevice(options: DeviceOptions = {}): Promise<OpenDevice> {
-  const { gpu, adapter } = await findAdapter(options);
-  const description = describe(adapter);
+  const found = await findAdapter(options);
+  const description = describe(found.adapter);
   if (description.software && !options.software) {
     throw new NoGpuError(`the only adapter, ${description.name}, is software that computes on the CPU, slower than the wasm backend`);
   }
-  const requiredFeatures = WANTED_FEATURES.filter((feature) => adapter.features.has(feature)) as GPUFeatureName[];
-  const requiredLimits: Record<string, number> = {};
-  for (const key of WANTED_LIMITS) if (description.limits[key] !== undefined) requiredLimits[key] = description.limits[key];
-  const notes: string[] = [];
-  const device = await adapter.requestDevice({ requiredFeatures, requiredLimits }).catch(async (error: Error) => {
-    // A driver may offer more than it gives. An adapter serves one request, so another one is asked.
-    notes.push(`${description.name} refused its own limits (${error.message}); the smallest ones are used`);
-    const again = await gpu.requestAdapter({ powerPreference: "high-performance" });
-    const plain = await again?.requestDevice();
-    if (!plain) throw new NoGpuError(`${description.name} gives no device (${error.message})`);
-    return plain;
-  });
-  const kept = { gpu, adapter, device };
-  alive.add(kept);
+  const { device, notes, ...made } = await requestDevice(found, description, options);
+  alive.add(made);
   return {
     device,
     adapter: description,
@@ -185,7 +179,29 @@ export async function openDevice(options: DeviceOptions = {}): Promise<OpenDevic
     async close() {
       device.destroy();
       await device.lost;
-      alive.delete(kept);
+      alive.delete(made);
     },
   };
+}
+
+/** All that an adapter says it has, or less if it does not give that: a driver may offer more than it has. */
+async function requestDevice(found: FoundAdapter, { name, features, limits }: AdapterDescription, options: DeviceOptions) {
+  const requiredFeatures = WANTED_FEATURES.filter((feature) => features.includes(feature)) as GPUFeatureName[];
+  const requiredLimits = Object.fromEntries(WANTED_LIMITS.filter((key) => limits[key] !== undefined).map((key) => [key, limits[key]]));
+  const requests = [
+    { wish: { requiredFeatures, requiredLimits }, refused: "its own limits; the smallest ones are used" },
+    { wish: { requiredFeatures }, refused: "its own features; none are used" },
+    { wish: {}, refused: "a device" },
+  ];
+  const notes: string[] = [];
+  let from = found;
+  for (const { wish, refused } of requests) {
+    try {
+      return { ...from, device: await from.adapter.requestDevice(wish), notes };
+    } catch (error) {
+      notes.push(`${name} refused ${refused} (${(error as Error).message.replaceAll(/\s+/g, " ")})`);
+      from = await findAdapter(options); // an adapter serves one request
+    }
+  }
+  throw new NoGpuError(notes.join("; "));
 }
