@@ -6,7 +6,7 @@ import { Block } from "../../src/models/vit.ts";
 import { Buffer, withContext } from "../../src/nn/module.ts";
 import { grad } from "../../src/tape/grad.ts";
 import { Parameter, type Tensor } from "../../src/tape/tensor.ts";
-import { assign, compile } from "../../src/tape/trace.ts";
+import { assign, compile, type Host } from "../../src/tape/trace.ts";
 import { type BlockJob, type ConvJob, type Job, type MatmulJob, type NetworkJob, padding, values } from "./jobs.ts";
 import { type Contender, timesOf } from "./measure.ts";
 
@@ -29,6 +29,9 @@ function runner(job: Job, backend: Backend): () => Promise<Float32Array> {
   }
 }
 
+/** An operand in the backend's memory, as TensorFlow.js and jax-js keep theirs; onnxruntime-web can only be given them anew. */
+const kept = ({ shape, data }: Host) => new Parameter(shape, data);
+
 /** The backbone of a job, with the same weights each time. */
 export const backboneOf = ({ backbone, size }: NetworkJob): Backbone => makeBackbone(backbone, { size, seed: 1 });
 
@@ -41,21 +44,17 @@ function network(job: NetworkJob, backend: Backend): () => Promise<Float32Array>
 
 function matmul(job: MatmulJob, backend: Backend): () => Promise<Float32Array> {
   const { a, b } = values(job);
-  const product = (x: Tensor, y: Tensor) => ({ y: (job.ta ? x.t() : x).matmul(job.tb ? y.t() : y) });
-  if (job.weight) {
-    const weight = new Parameter(b.shape, b.data);
-    const layer = compile((x: Tensor) => product(x, weight), backend);
-    return async () => (await layer(a)).y.data;
-  }
-  const both = compile(product, backend);
-  return async () => (await both(a, b)).y.data;
+  const [x, y] = [kept(a), kept(b)];
+  const product = compile(() => ({ y: (job.ta ? x.t() : x).matmul(job.tb ? y.t() : y) }), backend);
+  return async () => (await product()).y.data;
 }
 
 function conv(job: ConvJob, backend: Backend): () => Promise<Float32Array> {
   const { a, b } = values(job);
+  const x = kept(a);
   const weight = new Parameter(b.shape, b.data, { layout: "OHWI" });
-  const layer = compile((x: Tensor) => ({ y: x.conv2d(weight, { stride: job.stride, padding: padding(job) }) }), backend);
-  return async () => (await layer(a)).y.data;
+  const layer = compile(() => ({ y: x.conv2d(weight, { stride: job.stride, padding: padding(job) }) }), backend);
+  return async () => (await layer()).y.data;
 }
 
 /** The gradient of x comes back; those of the weights stay in buffers, as an optimiser would take them. */
@@ -64,11 +63,12 @@ function block(job: BlockJob, backend: Backend): () => Promise<Float32Array> {
   const model = new Block(job.dim, job.heads);
   model.load(new Map(Object.entries(weights)));
   const parameters = model.parameters();
-  const kept = parameters.map(({ shape }) => new Buffer(shape));
-  const gradients = compile((t: Tensor, c: Tensor) => {
-    const [dx, ...rest] = grad(model.forward(t).mul(c).sum(), [t, ...parameters]) as Tensor[];
-    for (const [i, gradient] of rest.entries()) assign(kept[i], gradient);
+  const places = parameters.map(({ shape }) => new Buffer(shape));
+  const [input, direction] = [kept(x), kept(cotangent)];
+  const gradients = compile(() => {
+    const [dx, ...rest] = grad(model.forward(input).mul(direction).sum(), [input, ...parameters]) as Tensor[];
+    for (const [i, gradient] of rest.entries()) assign(places[i], gradient);
     return { y: dx };
   }, backend);
-  return async () => (await gradients(x, cotangent)).y.data;
+  return async () => (await gradients()).y.data;
 }
