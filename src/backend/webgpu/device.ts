@@ -160,7 +160,7 @@ export async function listAdapters(): Promise<AdapterDescription[]> {
   return Promise.all(names.map((name) => describeAdapter({ name })));
 }
 
-/** Devices and what they were made from: Dawn dies if its entry is collected while a device lives. */
+/** What open devices were made from: Dawn dies if its entry is collected while a device lives. */
 const alive = new Set<unknown>();
 
 /** Opens a device with all that the adapter offers. Throws a NoGpuError where there is none that will do. */
