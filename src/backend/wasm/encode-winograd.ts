@@ -98,9 +98,10 @@ export function emitWinograd({ source, weight, padding, step, columnStep, tapSte
   ]);
 }
 
-const TILE = 128; // channels of a tile on either side, as BLOCK_ROWS in gemm.ts; half of it where there are few patches
-const GRAD_TILES = 16; // wanted
-const CHUNK_PATCHES = 256; // of a chunk at least: its sums have to be written and read again
+const TILE = 128; // channels of a tile on either side, as BLOCK_ROWS in gemm.ts
+const GRAD_TILES = 16; // wanted where chunks have so many patches: their sums have to be written and read again
+const CHUNK_PATCHES = 256;
+const FEW_TILES = 4; // wanted where chunks of half as many are needed for it
 
 /** The least size of parts that cut `n` into no more parts than `most` does. */
 const even = (n: number, most: number) => Math.ceil(n / Math.ceil(n / most));
@@ -111,12 +112,12 @@ export function emitWinogradGrad(x: View, g: View, padding: number, of: Step, ou
   const [, outHeight, outWidth, columns] = g.shape;
   const across = patchesOf(outWidth);
   const down = images * patchesOf(outHeight);
-  const most = down * across < 2 * CHUNK_PATCHES && length * columns < LARGE ? TILE / 2 : TILE;
-  const tileLength = Math.min(most, length);
-  const tileColumns = Math.min(most, columns);
+  const tileLength = Math.min(TILE, length);
+  const tileColumns = Math.min(TILE, columns);
   const patches = Math.min(256, GRAD_PATCH_BYTES / (EACH * (tileLength + tileColumns)));
-  const tiles = Math.ceil(length / most) * Math.ceil(columns / most);
-  const chunks = Math.max(1, Math.floor(Math.min(GRAD_TILES / tiles, (down * across) / CHUNK_PATCHES)));
+  const tiles = Math.ceil(length / TILE) * Math.ceil(columns / TILE);
+  const whole = (down * across) / CHUNK_PATCHES;
+  const chunks = Math.max(1, Math.floor(Math.min(GRAD_TILES / tiles, Math.max(whole, Math.min(FEW_TILES / tiles, 2 * whole)))));
   const rows = even(down / chunks, Math.max(1, Math.floor(patches / across)));
   const bytes = EACH * chunks * columns * length;
   const start = out.temporary(bytes);
