@@ -12,7 +12,7 @@ import { parseArgs } from "node:util";
 import { jobs } from "./jobs.ts";
 import type { Spread } from "./measure.ts";
 import { measurePasses, type PassResult, passMegabytes, passNames } from "./passes.ts";
-import { memoryBandwidth, microKernelPeak } from "./peak.ts";
+import { memoryBandwidth } from "./peak.ts";
 import { peers } from "./peers/peer.ts";
 import { measureProduct, type ProductResult, productHead, productRow, skippedLines } from "./products.ts";
 import { measureTraining, type TrainingResult, trainingJobs } from "./training.ts";
@@ -76,17 +76,13 @@ async function main(): Promise<void> {
     say(
       `## Products\n\nIn turn in one run, each in a process of its own: ${packages}, PyTorch. onnxruntime-node and PyTorch are native code.\n`,
     );
-    const peaks = new Map<number, number>();
     for (const count of threads) {
-      peaks.set(count, await microKernelPeak(count));
-      say(
-        `- ${count === 1 ? "1 thread" : `${count} threads`}: micro-kernel ${peaks.get(count)?.toFixed(0)} GFLOP/s, memory ${(await memoryBandwidth(count)).toFixed(1)} GB/s read`,
-      );
+      say(`- ${count === 1 ? "1 thread reads" : `${count} threads read`} ${(await memoryBandwidth(count)).toFixed(1)} GB/s from memory`);
     }
     say(`\n${productHead()}`);
     for (const job of jobs.filter(wanted)) {
       for (const count of threads) {
-        products.push(await measureProduct(job, count, { ...rounds, peak: peaks.get(count) as number }));
+        products.push(await measureProduct(job, count, rounds));
         say(productRow(products[products.length - 1]));
       }
     }

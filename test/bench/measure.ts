@@ -1,4 +1,5 @@
 // Measuring contenders against each other: in turn, in short stretches, so that what else the machine does hits all alike.
+import { setTimeout } from "node:timers/promises";
 
 /** Somebody who has a job ready to run. */
 export interface Contender {
@@ -28,13 +29,19 @@ export interface Rounds {
   stretchMs: number;
 }
 
+/** Before each stretch: threads of the contender before go on spinning for a while, and would take the next one's cores. */
+const REST_MS = 50;
+/** The stretch that warms up is so many times as long: engines compile in the background. */
+const WARM = 3;
+
 /** Measures all contenders in turn, `rounds` stretches each, after one that warms up. Milliseconds of single runs. */
-export async function inTurn(contenders: readonly Contender[], { rounds, stretchMs }: Rounds): Promise<number[][]> {
+export async function inTurn(contenders: readonly Pick<Contender, "measure">[], { rounds, stretchMs }: Rounds): Promise<number[][]> {
   const times = contenders.map((): number[] => []);
   for (let round = -1; round < rounds; round++) {
     for (const [i, contender] of contenders.entries()) {
-      const stretch = await contender.measure(stretchMs);
-      if (round >= 0) times[i].push(...stretch);
+      await setTimeout(REST_MS);
+      if (round < 0) await contender.measure(WARM * stretchMs);
+      else times[i].push(...(await contender.measure(stretchMs)));
     }
   }
   return times;

@@ -4,11 +4,11 @@ import type { Buffer, Program, View } from "../../src/tape/program.ts";
 import { Parameter } from "../../src/tape/tensor.ts";
 import { compile } from "../../src/tape/trace.ts";
 import "../../src/tape/ops/all.ts";
+import { type Contender, timesOf } from "./measure.ts";
 
-const [M, N, K, TIMES] = [128, 16, 256, 64];
-const ROUNDS = 200;
+const [M, N, K, TIMES, STEPS] = [128, 16, 256, 64, 16];
 
-/** A panel in L1 and 128 rows, 64 times over: the same operands for the whole batch. */
+/** A panel in L1 and 128 rows, 64 times over, in each of 16 steps: always the same operands, and nothing comes back. */
 function panel(): Program {
   const buffer = (id: number, size: number, offset: number): Buffer => ({ id, kind: "arena", size, offset });
   const a = buffer(0, M * K, 0);
@@ -22,22 +22,17 @@ function panel(): Program {
     attrs: { ta: false, tb: false },
     label: "peak",
   };
-  return { steps: [step], buffers: [a, b, y], arena: M * K + K * N + TIMES * M * N, outputs: [] };
+  return { steps: new Array(STEPS).fill(step), buffers: [a, b, y], arena: M * K + K * N + TIMES * M * N, outputs: [] };
 }
 
-/** GFLOP/s of the micro-kernel at its best on `threads` threads. */
-export async function microKernelPeak(threads: number): Promise<number> {
+/** Multiplications and additions of a run of the micro-kernel. */
+export const peakFlops = 2 * M * N * K * TIMES * STEPS;
+
+/** The micro-kernel on `threads` threads: it takes its turn among the contenders, since what a machine can do changes from minute to minute. */
+export async function microKernel(threads: number): Promise<Pick<Contender, "measure" | "close">> {
   const backend = await WasmBackend.open({ threads });
-  try {
-    const executable = backend.loadProgram(panel());
-    let best = Number.POSITIVE_INFINITY;
-    for (let round = 0; round < ROUNDS; round++) {
-      for (const { timeMs } of await executable.profile([])) best = Math.min(best, timeMs);
-    }
-    return (2 * M * N * K * TIMES) / best / 1e6;
-  } finally {
-    await backend.close();
-  }
+  const executable = backend.loadProgram(panel());
+  return { measure: (stretchMs) => timesOf(() => executable.run([]), stretchMs), close: () => backend.close() };
 }
 
 const FLOATS = 2 ** 26;

@@ -2,6 +2,7 @@
 import { flops, type Job } from "./jobs.ts";
 import { type Contender, disagreement, inTurn, type Rounds, type Spread, spreadOf } from "./measure.ts";
 import { autodidact } from "./ours.ts";
+import { microKernel, peakFlops } from "./peak.ts";
 import { fetchPeer, openPeer, type Peer, peers } from "./peers/peer.ts";
 
 /** How fast a contender did a job, or why it did not. */
@@ -15,7 +16,8 @@ export interface ProductResult {
   readonly threads: number;
   /** Ours first. */
   readonly outcomes: readonly Outcome[];
-  /** Share of what the micro-kernel does on operands in L1. */
+  /** GFLOP/s of the micro-kernel on operands in L1, and our share of that. */
+  readonly peak: number;
   readonly ofPeak: number;
   /** How many times as fast as the best peer in WebAssembly, and as onnxruntime-web alone. */
   readonly overBest?: number;
@@ -24,16 +26,15 @@ export interface ProductResult {
 
 export interface ProductOptions extends Rounds {
   readonly offline: boolean;
-  /** GFLOP/s of the micro-kernel on that many threads. */
-  readonly peak: number;
 }
 
 /** Results further apart than this are not of the same job. */
 const TOLERANCE = 1e-4;
 
 /** Measures a job. A peer that cannot do it is left out with its reason; one whose result differs is an error. */
-export async function measureProduct(job: Job, threads: number, { offline, peak, ...rounds }: ProductOptions): Promise<ProductResult> {
+export async function measureProduct(job: Job, threads: number, { offline, ...rounds }: ProductOptions): Promise<ProductResult> {
   const skipped = new Map<Peer, string>();
+  const micro = await microKernel(threads);
   const opened: [Peer | undefined, Contender][] = [[undefined, await autodidact(job, threads)]];
   try {
     for (const peer of peers) {
@@ -50,7 +51,7 @@ export async function measureProduct(job: Job, threads: number, { offline, peak,
       if (!(gap < TOLERANCE))
         throw new Error(`Cannot compare "${job.name}": ${contenders[i + 1].name}'s result differs by ${gap} of the largest entry`);
     }
-    const times = (await inTurn(contenders, rounds)).map(spreadOf);
+    const [limit, ...times] = (await inTurn([micro, ...contenders], rounds)).map(spreadOf);
     const outcomes: Outcome[] = opened.map(([peer, { name }], i) => ({
       name,
       native: peer?.native ?? false,
@@ -59,9 +60,10 @@ export async function measureProduct(job: Job, threads: number, { offline, peak,
       ...(peer && { disagreement: gaps[i - 1] }),
     }));
     for (const [{ name, native }, reason] of skipped) outcomes.push({ name, native, skipped: reason });
-    return { name: job.name, threads, outcomes, ...ratios(outcomes, peak) };
+    const peak = peakFlops / limit.median / 1e6;
+    return { name: job.name, threads, outcomes, peak, ...ratios(outcomes, peak) };
   } finally {
-    await Promise.all(opened.map(([, contender]) => contender.close()));
+    await Promise.all([micro, ...opened.map(([, contender]) => contender)].map((contender) => contender.close()));
   }
 }
 
@@ -84,11 +86,11 @@ const columns = ["Autodidact", ...peers.map(({ name }) => name)];
 /** Head of the table. */
 export const productHead = (): string =>
   [
-    `| GFLOP/s | threads | ${columns.join(" | ")} | of the peak | over the best in wasm | over onnxruntime-web |`,
-    `|${"---|".repeat(columns.length + 5)}`,
+    `| GFLOP/s | threads | ${columns.join(" | ")} | micro-kernel | share of it | over the best in wasm | over onnxruntime-web |`,
+    `|${"---|".repeat(columns.length + 6)}`,
   ].join("\n");
 
-export function productRow({ name, threads, outcomes, ofPeak, overBest, overOnnxruntime }: ProductResult): string {
+export function productRow({ name, threads, outcomes, peak, ofPeak, overBest, overOnnxruntime }: ProductResult): string {
   const cells = columns.map((column) => {
     const outcome = outcomes.find((one) => one.name === column);
     if (!outcome || !("ms" in outcome)) return "";
@@ -96,7 +98,7 @@ export function productRow({ name, threads, outcomes, ofPeak, overBest, overOnnx
     return `${outcome.gigaflops.toFixed(1)} (${at(outcome.ms.high)} to ${at(outcome.ms.low)})`;
   });
   const ratio = (value: number | undefined) => value?.toFixed(2) ?? "";
-  return `| ${name} | ${threads} | ${cells.join(" | ")} | ${ratio(ofPeak)} | ${ratio(overBest)} | ${ratio(overOnnxruntime)} |`;
+  return `| ${name} | ${threads} | ${cells.join(" | ")} | ${peak.toFixed(1)} | ${ratio(ofPeak)} | ${ratio(overBest)} | ${ratio(overOnnxruntime)} |`;
 }
 
 /** Why cells are empty: one line for each reason. */
