@@ -95,17 +95,17 @@ export function around(a: Window, b: Window): Window {
   return { home: a.home, offset, size: Math.max(a.offset + a.size, b.offset + b.size) - offset };
 }
 
-/** Batches by what their calls share: the kernel, and which memory each operand lies in. */
+/** Batches by what their calls share: the kernel, which may take more numbers where it runs in parts, and which memory each operand lies in. */
 class Kinds {
   readonly #kinds = new Map<string, Placed[]>();
   readonly #homes = new Map<Window["home"], number>();
 
-  of({ kernel: { name, code }, operands }: Call): Placed[] {
+  of({ kernel: { name, params, code }, operands }: Call): Placed[] {
     const homes = operands.map(({ home }) => {
       if (!this.#homes.has(home)) this.#homes.set(home, this.#homes.size);
       return this.#homes.get(home);
     });
-    const key = `${name} ${homes} ${code}`;
+    const key = `${name} ${params} ${homes} ${code}`;
     const kind = this.#kinds.get(key) ?? [];
     this.#kinds.set(key, kind);
     return kind;

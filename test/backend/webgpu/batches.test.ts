@@ -1,7 +1,7 @@
 // Batches against the calls one after the other, on made-up memories: no GPU is needed.
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import type { Kernel } from "../../../gpu/kernel.ts";
+import { FIRST_GROUP, type Kernel } from "../../../gpu/kernel.ts";
 import { type Batch, batches } from "../../../src/backend/webgpu/batches.ts";
 import { dispatches } from "../../../src/backend/webgpu/dispatch.ts";
 import type { Call } from "../../../src/backend/webgpu/emitter.ts";
@@ -130,6 +130,19 @@ tests("calls gather over any distance, before and behind what does not touch the
     ).sort((a, b) => b - a),
     [160, ...Array(160).fill(1)],
   );
+});
+
+tests("a call of some groups of a kernel takes one number more, and does not join calls of all", () => {
+  const [whole, ...others] = many(4, (i) => [
+    [16 * i, 4],
+    [16 * i + 8, 4],
+  ]);
+  const parts = others.map((one) => ({
+    ...one,
+    kernel: { ...one.kernel, params: [...one.kernel.params, FIRST_GROUP] },
+    params: { ...one.params, first_group: 1 },
+  }));
+  assert.equal(lengths(batches([whole, ...parts], everything)), [1, 3]);
 });
 
 tests("a sum in two levels waits with its second level for the others", () => {
