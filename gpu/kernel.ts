@@ -9,6 +9,8 @@ export interface Kernel {
   readonly writes: readonly string[];
   /** Of `reads` those that the code also reads as `name4(i)`, four at once from a place that is a multiple of 4. */
   readonly fours?: readonly string[];
+  /** The operand that indices lead anywhere in, if any: the code asks `sees(i)` whether this call is for place i of it, and else does nothing there. */
+  readonly table?: string;
   /** Fields of `p`, each "name: u32", "name: i32" or "name: f32". */
   readonly params: readonly string[];
   /** Whether several calls can be one dispatch: barriers, if any, must not depend on `p`. */
@@ -43,7 +45,7 @@ function vectorBuffers({ reads, fours = [] }: Kernel, bindings: readonly number[
 
 /** What operands and code need of the rest: buffers, functions of operands, the kernel's own declarations. Code sees float32 everywhere. */
 function body(kernel: Kernel, { bindings, types }: Bindings): string {
-  const { reads, writes, fours = [], subgroups, lanes, code } = kernel;
+  const { reads, writes, fours = [], table, params, subgroups, lanes, code } = kernel;
   const vectors = vectorBuffers(kernel, bindings);
   const stored = (b: number) => (vectors.has(b) ? `vec4<${types[b]}>` : types[b]);
   const place = (b: number, at: string) => (vectors.has(b) ? `buffer${b}[(${at}) / 4u][(${at}) % 4u]` : `buffer${b}[${at}]`);
@@ -58,6 +60,9 @@ function body(kernel: Kernel, { bindings, types }: Bindings): string {
       const b = bindings[reads.length + i];
       return `fn set_${name}(i: u32, value: f32) { buffer${b}[p.${name}_at + i] = ${types[b] === "f16" ? "f16(value)" : "value"}; }`;
     }),
+    ...(table
+      ? [`fn sees(i: u32) -> bool { return ${params.includes(TABLE_RANGE[0]) ? "i >= p.table_begin && i < p.table_end" : "true"}; }`]
+      : []),
     `const LANES = ${lanes}u;`,
     code,
     "@compute @workgroup_size(LANES)",
@@ -78,6 +83,9 @@ export interface Bindings {
 function enables({ enables: own = [] }: Kernel, { types }: Bindings): string {
   return [...new Set([...(types.includes("f16") ? ["f16"] : []), ...own])].map((name) => `enable ${name};\n`).join("");
 }
+
+/** Parameters of kernels that may run for some places of their table only: from which one on, and before which. */
+export const TABLE_RANGE = ["table_begin: u32", "table_end: u32"] as const;
 
 /** A parameter of kernels that may run for some of their groups only: the number of the first of them. */
 export const FIRST_GROUP = "first_group: u32";

@@ -6,6 +6,7 @@ export const updateSlice: Kernel = {
   name: "update slice",
   reads: ["part", "start"],
   writes: ["y"],
+  table: "y",
   params: ["n: u32", "m: u32", "inner: u32", "size: u32"],
   lanes: 64,
   code: `
@@ -14,7 +15,8 @@ fn run(group: u32, lane: u32) {
   if (i >= p.size) { return; }
   let first = u32(clamp(start(0u), 0.0, f32(p.n - p.m)));
   let row = i / p.inner;
-  set_y((row / p.m * p.n + first + row % p.m) * p.inner + i % p.inner, part(i));
+  let place = (row / p.m * p.n + first + row % p.m) * p.inner + i % p.inner;
+  if (sees(place)) { set_y(place, part(i)); }
 }`,
 };
 
@@ -23,6 +25,7 @@ export const gather: Kernel = {
   name: "gather",
   reads: ["x", "index"],
   writes: ["y"],
+  table: "x",
   params: ["n: u32", "width: u32", "size: u32"],
   lanes: 64,
   code: `
@@ -30,7 +33,8 @@ fn run(group: u32, lane: u32) {
   let i = group * LANES + lane;
   if (i >= p.size) { return; }
   let row = u32(clamp(index(i / p.width), 0.0, f32(p.n - 1u)));
-  set_y(i, x(row * p.width + i % p.width));
+  let place = row * p.width + i % p.width;
+  if (sees(place)) { set_y(i, x(place)); }
 }`,
 };
 
@@ -43,6 +47,7 @@ export const linkRows: Kernel = {
   name: "link rows",
   reads: ["index"],
   writes: ["head", "next"],
+  table: "head",
   params: ["n: u32", "m: u32"],
   lanes: 64,
   code: `
@@ -53,16 +58,16 @@ fn run(group: u32, lane: u32) {
   let row = row_of(i);
   var before = i;
   while (before > 0u && row_of(before - 1u) != row) { before--; }
-  if (before == 0u) { set_head(row, f32(i)); }
+  if (before == 0u && sees(row)) { set_head(row, f32(i)); }
   var after = i + 1u;
   while (after < p.m && row_of(after) != row) { after++; }
   set_next(i, f32(after));
 }`,
 };
 
-/** y [n, width] = sums of the rows of x [m, width] along the chains of linkRows. */
-export const sumLinked: Kernel = {
-  name: "sum linked rows",
+/** y [n, width] = sums of the rows of x [m, width] along the chains of linkRows, or what y holds plus these. */
+export const sumLinked = (onto: boolean): Kernel => ({
+  name: onto ? "sum linked rows onto others" : "sum linked rows",
   reads: ["x", "head", "next"],
   writes: ["y"],
   params: ["m: u32", "width: u32", "size: u32"],
@@ -71,11 +76,11 @@ export const sumLinked: Kernel = {
 fn run(group: u32, lane: u32) {
   let i = group * LANES + lane;
   if (i >= p.size) { return; }
-  var sum = 0.0;
+  var sum = ${onto ? "y(i)" : "0.0"};
   for (var at = u32(head(i / p.width)); at < p.m; at = u32(next(at))) { sum += x(at * p.width + i % p.width); }
   set_y(i, sum);
 }`,
-};
+});
 
 /** Philox 4x32-10, as assembly/random.ts: counter (draw / 4, stream, step, 0), key (seed, 0). A thread makes four draws. */
 export const uniform: Kernel = {

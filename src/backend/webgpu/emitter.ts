@@ -1,9 +1,9 @@
 // Collects the kernel calls of a program's steps.
-import { FIRST_GROUP, type Kernel } from "../../../gpu/kernel.ts";
+import { FIRST_GROUP, type Kernel, TABLE_RANGE } from "../../../gpu/kernel.ts";
 import type { Buffer, Step, View } from "../../tape/program.ts";
 import { size, strides } from "../../tape/shape.ts";
 import type { ChooseTile } from "./tiles.ts";
-import { cutGroups, type Reach, type Sight } from "./windows.ts";
+import { cutGroups, type Reach, type Reached, rangesOf, type Sight } from "./windows.ts";
 
 /** Where a buffer lies: in which of the program's memories, and from which byte on. */
 export interface Place {
@@ -99,6 +99,29 @@ export class Emitter {
     return { buffer, offset: 0, shape, strides: strides(shape) };
   }
 
+  #reached(view: View, reach?: Reach): Reached {
+    const { buffer, offset } = view;
+    const place = this.#place(buffer);
+    const bytes = bytesOf(place);
+    const size = 16 * Math.ceil((bytes * Math.max(buffer.size, 1)) / 16); // kernels may see it as whole vectors
+    return { operand: { ...place, size, at: place.offset + bytes * offset }, view, reach, bytes };
+  }
+
+  #inSight(list: readonly Reached[]): boolean {
+    return list.every(({ operand }) => operand.size <= this.sight.bytes);
+  }
+
+  /** Floats that a kernel sees at once, wherever they begin. */
+  get seen(): number {
+    return (this.sight.bytes - 2 * this.sight.alignment) / 4;
+  }
+
+  /** Whether a kernel can see all of these views at once. */
+  sees(views: readonly View[]): boolean {
+    const list = views.map((view) => this.#reached(view));
+    return this.#inSight(list) || cutGroups(list, 1, this.sight) !== undefined;
+  }
+
   /**
    * Emits a kernel. `views`: its operands, reads first; the kernel knows their steps. `params` may hold more than the kernel takes. `reaches`: what
    * groups touch of each operand, so that those that are too large to be seen at once can be cut.
@@ -110,31 +133,32 @@ export class Emitter {
     groups: number,
     reaches: readonly (Reach | undefined)[] = [],
   ): void {
-    const operands = views.map(({ buffer, offset }): Operand => {
-      const place = this.#place(buffer);
-      const bytes = bytesOf(place);
-      const size = 16 * Math.ceil((bytes * Math.max(buffer.size, 1)) / 16); // kernels may see it as whole vectors
-      return { ...place, size, at: place.offset + bytes * offset };
-    });
+    const list = views.map((view, i) => this.#reached(view, reaches[i]));
     if (!this.#together) this.#set++;
-    const call = { step: this.#step as Step, kernel, operands, params, groups, set: this.#set };
-    if (groups === 0 || operands.every(({ size }) => size <= this.sight.bytes)) this.calls.push(call);
-    else this.#inParts(call, views, reaches);
+    const call = { step: this.#step as Step, kernel, operands: list.map(({ operand }) => operand), params, groups, set: this.#set };
+    if (groups === 0 || this.#inSight(list)) this.calls.push(call);
+    else this.#inParts(call, list);
   }
 
-  /** A call whose operands are larger than what a kernel sees as one buffer. */
-  #inParts(call: Call, views: readonly View[], reaches: readonly (Reach | undefined)[]): void {
-    const list = call.operands.map((operand, i) => ({ operand, view: views[i], reach: reaches[i], bytes: bytesOf(operand) }));
-    const parts = cutGroups(list, call.groups, this.sight);
-    if (!parts) {
-      const largest = Math.max(...call.operands.map(({ size }) => size));
-      throw new RangeError(
-        `Cannot run ${call.step.label} on this GPU: its kernel sees at most ${this.sight.bytes} bytes at once, a tensor has ${largest} and cannot be cut there; take a smaller batch`,
-      );
-    }
-    const kernel = { ...call.kernel, params: [...call.kernel.params, FIRST_GROUP] };
-    for (const { begin, end, operands } of parts) {
-      this.calls.push({ ...call, kernel, operands, params: { ...call.params, first_group: begin }, groups: end - begin });
+  /** A call whose operands are larger than what a kernel sees as one buffer: for each range of the kernel's table, of some groups at a time. */
+  #inParts(call: Call, list: readonly Reached[]): void {
+    const { kernel, step } = call;
+    const table = [...kernel.reads, ...kernel.writes].indexOf(kernel.table ?? "");
+    const ranges = table < 0 ? [undefined] : rangesOf(list[table], this.sight);
+    for (const range of ranges) {
+      const parts = cutGroups(range ? list.with(table, { ...list[table], reach: () => range }) : list, call.groups, this.sight);
+      if (!parts) {
+        const largest = Math.max(...call.operands.map(({ size }) => size));
+        throw new RangeError(
+          `Cannot run ${step.label} on this GPU: its kernel sees at most ${this.sight.bytes} bytes at once, a tensor has ${largest} and cannot be cut there; take a smaller batch`,
+        );
+      }
+      const params = [...kernel.params, ...(parts.length > 1 ? [FIRST_GROUP] : []), ...(ranges.length > 1 ? TABLE_RANGE : [])];
+      const [table_begin, table_end] = range ?? [0, 0];
+      for (const { begin, end, operands } of parts) {
+        const numbers = { ...call.params, first_group: begin, table_begin, table_end };
+        this.calls.push({ ...call, kernel: { ...kernel, params }, operands, params: numbers, groups: end - begin });
+      }
     }
   }
 

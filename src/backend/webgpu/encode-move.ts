@@ -33,7 +33,7 @@ const updateSlice: Encode = ({ inputs: [x, piece, start], outputs: [y], attrs },
   const axis = attrs.axis as number;
   if (x.buffer !== y.buffer) emitCopy(out, x, y);
   const params = { n: x.shape[axis], m: piece.shape[axis], inner: size(x.shape.slice(axis + 1)), size: size(piece.shape) };
-  out.dispatch(kernels.updateSlice, [piece, start, y], params, threads(params.size));
+  out.dispatch(kernels.updateSlice, [piece, start, y], params, threads(params.size), [each(64)]);
 };
 
 const gather: Encode = ({ inputs: [x, index], outputs: [y] }, out) => {
@@ -42,12 +42,23 @@ const gather: Encode = ({ inputs: [x, index], outputs: [y] }, out) => {
   out.dispatch(kernels.gather, [x, index, y], params, threads(params.size), reaches);
 };
 
+/** Rows that are too many to be seen at once are added some at a time, in their order: the sums are the same to the bit. */
 const scatterAdd: Encode = ({ inputs: [x, index], outputs: [y] }, out) => {
-  const params = { n: y.shape[0], m: x.shape[0], width: size(x.shape.slice(1)), size: size(y.shape) };
-  const [head, next] = [out.temporary([params.n]), out.temporary([params.m])];
-  emitFill(out, params.m, head);
-  out.dispatch(kernels.linkRows, [index, head, next], params, threads(params.m));
-  out.dispatch(kernels.sumLinked, [x, head, next, y], params, threads(params.size));
+  const [n, m] = [y.shape[0], x.shape[0]];
+  const width = size(x.shape.slice(1));
+  const rows = Math.max(out.sees([x, index]) ? m : Math.floor(out.seen / width), 1);
+  const [head, next] = [out.temporary([n]), out.temporary([Math.min(rows, m)])];
+  const sums = rows < m && y.buffer.dtype === "f16" ? out.temporary(y.shape) : y; // rounded once
+  for (let begin = 0; begin < m || begin === 0; begin += rows) {
+    const count = Math.min(rows, m - begin);
+    const [added, places] = [x, index].map((view) => part(view, 0, begin, count));
+    const params = { n, m: count, width, size: size(y.shape) };
+    emitFill(out, count, head);
+    out.dispatch(kernels.linkRows, [places, head, next], params, threads(count));
+    const reaches = [undefined, through(64, width, 1), undefined, each(64)];
+    out.dispatch(kernels.sumLinked(begin > 0), [added, head, next, sums], params, threads(params.size), reaches);
+  }
+  if (sums !== y) emitCopy(out, sums, y);
 };
 
 const uniform: Encode = ({ inputs: [key], outputs: [y], attrs }, out) => {

@@ -19,8 +19,7 @@ export type Reduced = readonly [outer: number, n: number, inner: number];
 export function emitReduce(out: Emitter, reduction: Reduction, x: View, y: View, [outer, n, inner]: Reduced): void {
   const rows = inner === 1 && n >= 32;
   const wanted = Math.max(1, Math.floor(THREADS / (outer * inner * (rows ? 64 : 1))));
-  const seen = (out.sight.bytes - 2 * out.sight.alignment) / 4; // floats at once
-  const most = Math.floor(seen / inner / (rows ? 1 : 2)); // 64 columns may belong to two parts
+  const most = Math.floor(out.seen / inner / (rows ? 1 : 2)); // 64 columns may belong to two parts
   const part = Math.min(Math.max(Math.ceil(n / wanted), rows ? LEAST_ROWS : LEAST_COLUMNS), Math.max(most, 2));
   const parts = Math.ceil(n / part);
   const results = outer * parts * inner;

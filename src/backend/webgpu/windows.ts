@@ -1,4 +1,5 @@
-// Tensors larger than what a kernel sees as one buffer: a call becomes several, each of some of its groups, that see only what these touch.
+// Tensors larger than what a kernel sees as one buffer: a call becomes several, each of some of its groups, that see only what these touch,
+// and each with a part of the table that indices lead anywhere in.
 import type { View } from "../../tape/program.ts";
 import { size as sizeOf } from "../../tape/shape.ts";
 import type { Operand, Window } from "./emitter.ts";
@@ -63,6 +64,14 @@ export interface Reached {
   readonly reach?: Reach;
   /** Bytes of a number. */
   readonly bytes: number;
+}
+
+/** Parts of a view without gaps that can be seen one at a time, in their order: itself where it is in sight. */
+export function rangesOf({ operand, view, bytes }: Reached, sight: Sight): Range[] {
+  const size = sizeOf(view.shape);
+  if (operand.size <= sight.bytes) return [[0, size]];
+  const most = Math.floor((sight.bytes - 2 * sight.alignment) / bytes);
+  return Array.from({ length: Math.ceil(size / most) }, (_, i) => [most * i, Math.min(most * (i + 1), size)]);
 }
 
 /** A part of a call. */
