@@ -4,15 +4,32 @@ import { elementwise, elementwiseParams, ITEMS, LANES } from "../../../gpu/eleme
 import { epilogueParams } from "../../../gpu/ending.ts";
 import type { Elementwise, Step, View } from "../../tape/program.ts";
 import { size } from "../../tape/shape.ts";
-import { collapse } from "../../tape/view.ts";
+import { collapse, part } from "../../tape/view.ts";
 import type { Emitter, Encode } from "./emitter.ts";
-import { hull, type Range, type Reach, rowByRow } from "./windows.ts";
+import { hull, type Range, type Reach } from "./windows.ts";
 
+/** Emits a chain over a shape, or over parts of it where operands are too large to be seen at once. */
 function emit(body: Elementwise, out: Emitter): void {
   const views = [...body.inputs, ...body.outputs.map(({ view }) => view)];
   const groups = Math.ceil(size(body.shape) / (LANES * ITEMS));
-  const reaches = views.map((view) => rowByRow(view, LANES * ITEMS));
-  out.dispatch(elementwise(body), views, { ...elementwiseParams(body), ...constantsOf(body) }, groups, reaches);
+  if (groups === 0 || out.sees(views)) out.dispatch(elementwise(body), views, { ...elementwiseParams(body), ...constantsOf(body) }, groups);
+  else for (const half of halvesOf(body)) emit(half, out);
+}
+
+/** A chain over one half of its shape and over the other, cut across the axis along which an operand reaches furthest. */
+function halvesOf({ shape, inputs, outputs, ...chain }: Elementwise): Elementwise[] {
+  const views = [...inputs, ...outputs.map(({ view }) => view)];
+  const reach = shape.map((n, axis) => Math.max(...views.map(({ strides }) => Math.abs(strides[axis]) * (n - 1))));
+  const axis = reach.indexOf(Math.max(...reach));
+  const middle = Math.ceil(shape[axis] / 2);
+  return [
+    [0, middle],
+    [middle, shape[axis] - middle],
+  ].map(([begin, n]) => {
+    const cut = (view: View) => part(view, axis, begin, n);
+    const halves = outputs.map(({ view, register }) => ({ view: cut(view), register }));
+    return { ...chain, shape: shape.with(axis, n), inputs: inputs.map(cut), outputs: halves };
+  });
 }
 
 /** Copies a view into another of its shape. */

@@ -42,12 +42,6 @@ export function hull({ shape, strides }: Pick<View, "shape" | "strides">, begin:
   return box(axes);
 }
 
-/** A group goes over `made` elements of a view. */
-export function rowByRow(view: View, made: number): Reach {
-  const size = sizeOf(view.shape);
-  return (begin, end) => hull(view, Math.min(begin * made, size - 1), Math.min(end * made, size));
-}
-
 /** What a device lets a kernel see. */
 export interface Sight {
   /** Bytes of one buffer. */

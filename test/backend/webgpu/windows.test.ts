@@ -128,6 +128,21 @@ const indices = (count: number, n: number): Input => ({ shape: [count], data: Ar
 
 /** What moves numbers, or adds them in one order whatever is seen at once. */
 const exactRows: Row[] = [
+  { name: "transposed copy", run: (x) => x.t(), inputs: [[181, 107]] },
+  { name: "a matrix and its transpose", run: (x) => x.add(x.t()), inputs: [[151, 151]] },
+  { name: "transposed pair of columns", run: (x) => x.t().exp(), inputs: [[17011, 2]] },
+  { name: "all axes turned", run: (x) => x.permute([2, 1, 0]).exp(), inputs: [[31, 29, 23]] },
+  { name: "heads of a projection", run: (x) => x.reshape([9, 41, 3, 3, 16]).permute([2, 0, 3, 1, 4]).neg(), inputs: [[9, 41, 144]] },
+  { name: "a row longer than the limit, for each row", run: (x, y) => x.mul(y), inputs: [[3, 1], [17011]], gradient: false },
+  { name: "a vector and its flip", run: (x) => x.flip(0).sub(x), inputs: [[17011]] },
+  {
+    name: "concat of long parts with short ones",
+    run: (x, y) => concat([x, y, x], 1),
+    inputs: [
+      [2, 3001, 5],
+      [2, 4, 5],
+    ],
+  },
   {
     name: "updateSlice of a few columns",
     run: (x, piece, at) => x.updateSlice(piece, at.reshape([]), 1),
@@ -174,6 +189,7 @@ for (const row of [...rows, ...exactRows]) {
 const halfRows: Row[] = [
   { name: "gather from a table", run: (x, i) => x.gather(i), inputs: [[2011, 17], indices(97, 2011)] },
   { name: "scatterAdd from and into many rows", run: (x, i) => x.scatterAdd(i, 2003), inputs: [[1031, 37], indices(1031, 41)] },
+  { name: "all axes turned", run: (x) => x.permute([2, 1, 0]).exp(), inputs: [[31, 47, 23]] },
 ];
 
 for (const { name, run, inputs } of halfRows) {
@@ -188,7 +204,7 @@ for (const { name, run, inputs } of halfRows) {
 }
 
 check("what is in sight runs as it does without a limit", async () => {
-  const run = (x: Tensor, i: Tensor) => x.gather(i).scatterAdd(i, 19);
+  const run = (x: Tensor, i: Tensor) => x.gather(i).t().exp().t().scatterAdd(i, 19);
   const made = make([[19, 13], indices(31, 19)], "in sight");
   const dispatches = async (backend: GpuBackend) => {
     const { dispatches } = (await compile(run, backend).prepare(made[0], made[1])) as GpuExecutable;
