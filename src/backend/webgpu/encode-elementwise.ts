@@ -9,11 +9,11 @@ import type { Emitter, Encode } from "./emitter.ts";
 import { hull, type Range, type Reach } from "./windows.ts";
 
 /** Emits a chain over a shape, or over parts of it where operands are too large to be seen at once. */
-function emit(body: Elementwise, out: Emitter): void {
+export function emitChain(out: Emitter, body: Elementwise): void {
   const views = [...body.inputs, ...body.outputs.map(({ view }) => view)];
   const groups = Math.ceil(size(body.shape) / (LANES * ITEMS));
   if (groups === 0 || out.sees(views)) out.dispatch(elementwise(body), views, { ...elementwiseParams(body), ...constantsOf(body) }, groups);
-  else for (const half of halvesOf(body)) emit(half, out);
+  else for (const half of halvesOf(body)) emitChain(out, half);
 }
 
 /** A chain over one half of its shape and over the other, cut across the axis along which an operand reaches furthest. */
@@ -36,7 +36,7 @@ function halvesOf({ shape, inputs, outputs, ...chain }: Elementwise): Elementwis
 export function emitCopy(out: Emitter, from: View, to: View): void {
   if (size(from.shape) === 0) return;
   const { shape, views } = collapse(from.shape, [from, to]);
-  emit({ shape, inputs: [views[0]], code: [], outputs: [{ view: views[1], register: 0 }], registers: 1 }, out);
+  emitChain(out, { shape, inputs: [views[0]], code: [], outputs: [{ view: views[1], register: 0 }], registers: 1 });
 }
 
 /** Stores one number in every element of a view. */
@@ -44,7 +44,7 @@ export function emitFill(out: Emitter, value: number, to: View): void {
   if (size(to.shape) === 0) return;
   const { shape, views } = collapse(to.shape, [to]);
   const code = [{ op: "constant", to: 0, from: [], value }];
-  emit({ shape, inputs: [], code, outputs: [{ view: views[0], register: 0 }], registers: 1 }, out);
+  emitChain(out, { shape, inputs: [], code, outputs: [{ view: views[0], register: 0 }], registers: 1 });
 }
 
 export interface StepEnding {
@@ -64,7 +64,7 @@ export function endingOf({ epilogue, outputs }: Step): StepEnding {
   };
 }
 
-const chain: Encode = ({ body }, out) => emit(body as Elementwise, out);
+const chain: Encode = ({ body }, out) => emitChain(out, body as Elementwise);
 const copy: Encode = ({ inputs: [x], outputs: [y] }, out) => emitCopy(out, x, { ...y, shape: x.shape });
 
 /** Copies between a value and its halves: buffers know how they store numbers. */

@@ -4,6 +4,7 @@ import type { View } from "../../tape/program.ts";
 import { size } from "../../tape/shape.ts";
 import { reducedRuns } from "../axes.ts";
 import type { Emitter, Encode } from "./emitter.ts";
+import { emitChain, emitCopy } from "./encode-elementwise.ts";
 import { each, type Range, type Reach } from "./windows.ts";
 
 /** Threads that keep a GPU busy; fewer results than that are computed in parts. */
@@ -19,8 +20,12 @@ export type Reduced = readonly [outer: number, n: number, inner: number];
 export function emitReduce(out: Emitter, reduction: Reduction, x: View, y: View, [outer, n, inner]: Reduced): void {
   const rows = inner === 1 && n >= 32;
   const wanted = Math.max(1, Math.floor(THREADS / (outer * inner * (rows ? 64 : 1))));
-  const most = Math.floor(out.seen / inner / (rows ? 1 : 2)); // 64 columns may belong to two parts
-  const part = Math.min(Math.max(Math.ceil(n / wanted), rows ? LEAST_ROWS : LEAST_COLUMNS), Math.max(most, 2));
+  const most = out.sees([x, y]) ? n : Math.floor(out.seen / inner / (rows ? 1 : 2)); // 64 columns may belong to two parts
+  if (most < Math.min(n, 2)) {
+    joinSlices(out, reduction, x, y, [outer, n, inner]);
+    return;
+  }
+  const part = Math.min(Math.max(Math.ceil(n / wanted), rows ? LEAST_ROWS : LEAST_COLUMNS), most);
   const parts = Math.ceil(n / part);
   const results = outer * parts * inner;
   const target = parts === 1 ? y : out.temporary([outer, parts, inner]);
@@ -37,6 +42,16 @@ export function emitReduce(out: Emitter, reduction: Reduction, x: View, y: View,
     out.dispatch(reduceColumns(reduction), [x, target], params, Math.ceil(results / 64), [ofGroups, each(64)]);
   }
   if (parts > 1) emitReduce(out, reduction, target, y, [outer, parts, inner]);
+}
+
+/** The same where not even two neighbours along n are seen at once: each is joined to those before it. */
+function joinSlices(out: Emitter, reduction: Reduction, x: View, y: View, [outer, n, inner]: Reduced): void {
+  const shape = [outer, inner];
+  const to = { ...y, shape, strides: [inner, 1] };
+  const slice = (i: number): View => ({ ...x, offset: x.offset + i * inner, shape, strides: [n * inner, 1] });
+  const code = [{ op: reduction === "sum" ? "add" : "maximum", to: 0, from: [0, 1] }];
+  emitCopy(out, slice(0), to);
+  for (let i = 1; i < n; i++) emitChain(out, { shape, inputs: [to, slice(i)], code, outputs: [{ view: to, register: 0 }], registers: 2 });
 }
 
 /** The innermost run of reduced axes goes first, into a temporary if more follow. */
