@@ -57,6 +57,15 @@ export function startThread(data: ThreadData, onReport: (report: Report) => void
 /** Cores that this process may use. */
 export const cores = (): number => availableParallelism();
 
+const PAGE = 1024; // floats
+
+/** Floats that are about to be overwritten: nobody sets them to zero, but the machine gives them its pages now, not while they are written. */
+export function unsetFloats(length: number): Float32Array<ArrayBuffer> {
+  const floats = new Float32Array(Buffer.allocUnsafeSlow(4 * length).buffer);
+  for (let i = 0; i < length; i += PAGE) floats[i] = 0;
+  return floats;
+}
+
 /** The engine's major version. */
 export const nodeMajor = Number(process.versions.node.split(".")[0]);
 

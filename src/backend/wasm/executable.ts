@@ -2,6 +2,7 @@
 import type { Buffer, Program } from "../../tape/program.ts";
 import { size } from "../../tape/shape.ts";
 import type { Executable, StepTime, TimedRun } from "../backend.ts";
+import { unsetFloats } from "../workers.ts";
 import { Emitter, type Stream } from "./emitter.ts";
 import { encoders } from "./encoders.ts";
 import type { Memory } from "./memory.ts";
@@ -131,11 +132,10 @@ export class WasmExecutable implements Executable {
     return this.#turn(inputs, (walk, stream, arena) => this.#outputs(arena, () => walk(stream)));
   }
 
-  /** Makes the threads work and copies the outputs. New memory costs more than the copy: it is touched while they are at it. */
+  /** Makes the threads work and copies the outputs. New memory costs more than the copy: it is taken while they are at it. */
   async #outputs(arena: number, work: () => Promise<void>): Promise<Float32Array[]> {
-    const copies = this.#program.outputs.map(({ shape }) => new Float32Array(size(shape)));
     const done = work();
-    for (const copy of copies) copy.fill(0);
+    const copies = this.#program.outputs.map(({ shape }) => unsetFloats(size(shape)));
     await done;
     for (const [i, { buffer, offset }] of this.#program.outputs.entries()) {
       copies[i].set(this.#memory.floats(this.#address(buffer, arena) + 4 * offset, copies[i].length));
