@@ -177,31 +177,59 @@ export async function openDevice(options: DeviceOptions = {}): Promise<OpenDevic
     adapter: description,
     notes,
     async close() {
-      device.destroy();
-      await device.lost;
+      await destroy(device);
       alive.delete(made);
     },
   };
 }
 
-/** All that an adapter says it has, or less if it does not give that: a driver may offer more than it has. */
+/** A feature, or a limit with its value. */
+interface Wish {
+  readonly name: string;
+  readonly limit?: number;
+}
+
+const requestFor = (wishes: readonly Wish[]): GPUDeviceDescriptor => ({
+  requiredFeatures: wishes.flatMap(({ name, limit }) => (limit === undefined ? [name as GPUFeatureName] : [])),
+  requiredLimits: Object.fromEntries(wishes.flatMap(({ name, limit }) => (limit === undefined ? [] : [[name, limit]]))),
+});
+
+/**
+ * All that an adapter says it has. Where it refuses that, since a driver may offer more than it has, each wish is made on top of those that
+ * were granted, so that the notes name what was refused and nothing else is given up.
+ */
 async function requestDevice(found: FoundAdapter, { name, features, limits }: AdapterDescription, options: DeviceOptions) {
-  const requiredFeatures = WANTED_FEATURES.filter((feature) => features.includes(feature)) as GPUFeatureName[];
-  const requiredLimits = Object.fromEntries(WANTED_LIMITS.filter((key) => limits[key] !== undefined).map((key) => [key, limits[key]]));
-  const requests = [
-    { wish: { requiredFeatures, requiredLimits }, refused: "its own limits; the smallest ones are used" },
-    { wish: { requiredFeatures }, refused: "its own features; none are used" },
-    { wish: {}, refused: "a device" },
+  const wishes: Wish[] = [
+    ...WANTED_FEATURES.filter((feature) => features.includes(feature)).map((feature) => ({ name: feature })),
+    ...WANTED_LIMITS.filter((key) => limits[key] !== undefined).map((key) => ({ name: key, limit: limits[key] })),
   ];
+  const ask = async (from: FoundAdapter, granted: readonly Wish[]) => ({
+    ...from,
+    device: await from.adapter.requestDevice(requestFor(granted)),
+  });
+  const refusal = (what: string, error: Error) => `${name} refused ${what} (${error.message.replaceAll(/\s+/g, " ")})`;
   const notes: string[] = [];
-  let from = found;
-  for (const { wish, refused } of requests) {
+  const all = await ask(found, wishes).catch(() => undefined);
+  if (all) return { ...all, notes };
+  let made = await ask(await findAdapter(options), []).catch((error) => {
+    throw new NoGpuError(refusal("a device", error));
+  });
+  const granted: Wish[] = [];
+  for (const wish of wishes) {
+    const from = await findAdapter(options); // an adapter serves one request
     try {
-      return { ...from, device: await from.adapter.requestDevice(wish), notes };
+      const more = await ask(from, [...granted, wish]);
+      await destroy(made.device);
+      made = more;
+      granted.push(wish);
     } catch (error) {
-      notes.push(`${name} refused ${refused} (${(error as Error).message.replaceAll(/\s+/g, " ")})`);
-      from = await findAdapter(options); // an adapter serves one request
+      notes.push(refusal(`the ${wish.name}${wish.limit === undefined ? "" : ` of ${wish.limit}`} that it offers`, error as Error));
     }
   }
-  throw new NoGpuError(notes.join("; "));
+  return { ...made, notes };
+}
+
+async function destroy(device: GPUDevice): Promise<void> {
+  device.destroy();
+  await device.lost;
 }
