@@ -108,7 +108,13 @@ function single(call: Call, binds: Binds): Dispatch {
   for (const { home, offset, size } of operands) {
     if (!windows.some((window) => window.home === home && window.offset === offset)) windows.push({ home, offset, size });
   }
-  while (windows.length > binds.buffers) joinNearest(windows, binds);
+  const apart = windows.length;
+  while (windows.length > binds.buffers) {
+    if (joinNearest(windows, binds)) continue;
+    throw new RangeError(
+      `Cannot run ${step.label} on this GPU: a kernel sees at most ${binds.buffers} buffers of ${binds.bytes} bytes, this step's ${apart} operands lie too far apart for that; take a smaller batch`,
+    );
+  }
   for (const window of windows) {
     if (canBind(window, binds)) continue;
     throw new RangeError(
@@ -127,8 +133,8 @@ function single(call: Call, binds: Binds): Dispatch {
   };
 }
 
-/** Replaces the two windows of one memory with the smallest gap between them by one. */
-function joinNearest(windows: Window[], binds: Binds): void {
+/** Replaces the two windows of one memory with the smallest gap between them by one; false where none can be bound. */
+function joinNearest(windows: Window[], binds: Binds): boolean {
   let best: { first: Window; second: Window; gap: number } | undefined;
   for (const first of windows) {
     for (const second of windows) {
@@ -138,10 +144,11 @@ function joinNearest(windows: Window[], binds: Binds): void {
       best = { first, second, gap };
     }
   }
-  if (!best) throw new RangeError("Cannot bind so many memories at once");
+  if (!best) return false;
   const { first, second } = best;
   windows.splice(windows.indexOf(second), 1);
   windows[windows.indexOf(first)] = { ...first, size: second.offset + second.size - first.offset };
+  return true;
 }
 
 /** A call's `p` as words; `groups` is the value of its first field. */

@@ -202,4 +202,19 @@ tests("where a window around all operands is too large, each operand has one, an
   for (const { windows } of cut) for (const { size } of windows) assert.ok(size <= 256);
 });
 
+tests("operands that more windows show than a kernel binds are an error with the op, the numbers and what would do", () => {
+  const near = { buffers: 2, bytes: 256, segment: 2 ** 32, params: 65536 };
+  const ranges: Range[] = [
+    [0, 64],
+    [192, 64],
+    [4096, 64],
+    [8192, 64],
+  ];
+  assert.is(dispatches([call(kernel("sum", 2, 1), ranges.slice(0, 3), 0)], near)[0].windows.length, 2);
+  assert.throws(
+    () => dispatches([call(kernel("sum", 3, 1), ranges, 0)], near),
+    /^Cannot run made up on this GPU: .* at most 2 buffers of 256 bytes, this step's 4 operands .*; take a smaller batch$/,
+  );
+});
+
 tests.run();
