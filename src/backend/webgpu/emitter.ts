@@ -157,8 +157,9 @@ export class Emitter {
       const [table_begin, table_end] = range ?? [0, 0];
       for (const { begin, end, operands } of parts) {
         const numbers = { ...call.params, first_group: begin, table_begin, table_end };
-        this.calls.push({ ...call, kernel: { ...kernel, params }, operands, params: numbers, groups: end - begin });
+        this.calls.push({ ...call, kernel: { ...kernel, params }, operands, params: numbers, groups: end - begin, set: this.#set });
       }
+      if (ranges.length > 1) this.#set++; // what is not in the table may be written for each range
     }
   }
 
