@@ -10,6 +10,8 @@ const TILE_COLUMNS = 256;
 const SMALLEST = 96; // rows and columns of a tile: smaller ones spend too much on packing
 const ENOUGH = 2 ** 20; // multiplications in a tile that pay for a thread's attention, about 30 microseconds
 const DEPTH = 256; // a chunk of k is at least so deep
+const DEEP = 4; // times as deep as its shorter side: large tiles in chunks cost less than small ones, as in gradients of weights
+const CHUNKED_TILES = 16; // wanted then: chunks have to be written and summed
 
 export interface Tiling {
   readonly rows: number;
@@ -25,14 +27,17 @@ export function tiling(m: number, n: number, k: number, batch = 1): Tiling {
   let down = Math.ceil(m / TILE_ROWS);
   let across = Math.ceil(n / TILE_COLUMNS);
   const [rows, columns] = [() => split(m, down, 2), () => split(n, across, 16)];
+  const deep = batch === 1 && k >= DEEP * Math.min(m, n);
+  const wanted = deep ? CHUNKED_TILES : TILES;
   for (;;) {
-    if (batch * down * across >= TILES || rows() * columns() * k <= ENOUGH) break;
+    const parts = batch * down * across * (deep ? Math.max(1, Math.floor(k / DEPTH)) : 1);
+    if (parts >= wanted || rows() * columns() * k <= ENOUGH) break;
     if (rows() >= columns() && rows() >= 2 * SMALLEST) down *= 2;
     else if (columns() >= 2 * SMALLEST) across *= 2;
     else break;
   }
   const tiles = batch * down * across;
-  const chunks = batch > 1 ? 1 : Math.min(TILES / tiles, k / DEPTH, (rows() * columns() * k) / ENOUGH);
+  const chunks = batch > 1 ? 1 : Math.min(wanted / tiles, k / DEPTH, (rows() * columns() * k) / ENOUGH);
   return { rows: rows(), columns: columns(), chunks: Math.max(1, Math.floor(chunks)) };
 }
 
