@@ -1,4 +1,4 @@
-// This project as a contender, through its public interface: compile() on the wasm backend.
+// This project as a library of peers/worker.mjs, through its public interface: compile() on the wasm backend.
 import type { Backend } from "../../src/backend/backend.ts";
 import { openBackend } from "../../src/backend/open.ts";
 import { type Backbone, makeBackbone } from "../../src/models/backbone.ts";
@@ -8,15 +8,13 @@ import { grad } from "../../src/tape/grad.ts";
 import { Parameter, type Tensor } from "../../src/tape/tensor.ts";
 import { assign, compile, type Host } from "../../src/tape/trace.ts";
 import { type BlockJob, type ConvJob, type Job, type MatmulJob, type NetworkJob, padding, values } from "./jobs.ts";
-import { type Contender, timesOf } from "./measure.ts";
 
-export async function autodidact(job: Job, threads: number): Promise<Contender> {
-  const backend = await openBackend({ backend: "wasm", threads });
-  const run = runner(job, backend);
-  return { name: "Autodidact", result: run, measure: (stretchMs) => timesOf(run, stretchMs), close: () => backend.close() };
+/** A job that is ready to run; the process ends when nobody runs it. */
+export async function prepare({ job, threads }: { job: Job; threads: number }): Promise<() => Promise<Float32Array>> {
+  return runner(job, await openBackend({ backend: "wasm", threads }));
 }
 
-function runner(job: Job, backend: Backend): () => Promise<Float32Array> {
+export function runner(job: Job, backend: Backend): () => Promise<Float32Array> {
   switch (job.op) {
     case "matmul":
       return matmul(job, backend);

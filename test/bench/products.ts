@@ -1,9 +1,8 @@
 // Products, convolutions and a transformer block: this project and its peers on the same job, in turn.
 import { flops, type Job } from "./jobs.ts";
 import { type Contender, disagreement, inTurn, type Rounds, type Spread, spreadOf } from "./measure.ts";
-import { autodidact } from "./ours.ts";
 import { microKernel, peakFlops } from "./peak.ts";
-import { fetchPeer, openPeer, type Peer, peers } from "./peers/peer.ts";
+import { fetchPeer, openPeer, ours, type Peer, peers } from "./peers/peer.ts";
 
 /** How fast a contender did a job, or why it did not. */
 export type Outcome = { readonly name: string; readonly native: boolean } & (
@@ -35,7 +34,7 @@ const TOLERANCE = 1e-4;
 export async function measureProduct(job: Job, threads: number, { offline, ...rounds }: ProductOptions): Promise<ProductResult> {
   const skipped = new Map<Peer, string>();
   const micro = await microKernel(threads);
-  const opened: [Peer | undefined, Contender][] = [[undefined, await autodidact(job, threads)]];
+  const opened: [Peer, Contender][] = [[ours, await openPeer(ours, job, threads, "")]];
   try {
     for (const peer of peers) {
       try {
@@ -45,8 +44,8 @@ export async function measureProduct(job: Job, threads: number, { offline, ...ro
       }
     }
     const contenders = opened.map(([, contender]) => contender);
-    const [ours, ...others] = await Promise.all(contenders.map((contender) => contender.result()));
-    const gaps = others.map((result) => disagreement(result, ours));
+    const [own, ...others] = await Promise.all(contenders.map((contender) => contender.result()));
+    const gaps = others.map((result) => disagreement(result, own));
     for (const [i, gap] of gaps.entries()) {
       if (!(gap < TOLERANCE))
         throw new Error(`Cannot compare "${job.name}": ${contenders[i + 1].name}'s result differs by ${gap} of the largest entry`);
@@ -54,10 +53,10 @@ export async function measureProduct(job: Job, threads: number, { offline, ...ro
     const [limit, ...times] = (await inTurn([micro, ...contenders], rounds)).map(spreadOf);
     const outcomes: Outcome[] = opened.map(([peer, { name }], i) => ({
       name,
-      native: peer?.native ?? false,
+      native: peer.native,
       ms: times[i],
       gigaflops: flops(job) / times[i].median / 1e6,
-      ...(peer && { disagreement: gaps[i - 1] }),
+      ...(i > 0 && { disagreement: gaps[i - 1] }),
     }));
     for (const [{ name, native }, reason] of skipped) outcomes.push({ name, native, skipped: reason });
     const peak = peakFlops / limit.median / 1e6;
@@ -70,8 +69,8 @@ export async function measureProduct(job: Job, threads: number, { offline, ...ro
 /** GFLOP/s of a contender, if it did the job. */
 const speedOf = (outcome: Outcome | undefined): number | undefined => (outcome && "ms" in outcome ? outcome.gigaflops : undefined);
 
-function ratios([ours, ...others]: readonly Outcome[], peak: number): Pick<ProductResult, "ofPeak" | "overBest" | "overOnnxruntime"> {
-  const own = speedOf(ours) as number;
+function ratios([first, ...others]: readonly Outcome[], peak: number): Pick<ProductResult, "ofPeak" | "overBest" | "overOnnxruntime"> {
+  const own = speedOf(first) as number;
   const speeds = others.filter(({ native }) => !native).flatMap((outcome) => speedOf(outcome) ?? []);
   const onnxruntime = speedOf(others.find(({ name }) => name === "onnxruntime-web"));
   return {
@@ -81,7 +80,7 @@ function ratios([ours, ...others]: readonly Outcome[], peak: number): Pick<Produ
   };
 }
 
-const columns = ["Autodidact", ...peers.map(({ name }) => name)];
+const columns = [ours, ...peers].map(({ name }) => name);
 
 /** Head of the table. */
 export const productHead = (): string =>

@@ -32,6 +32,14 @@ const javascript =
   (folder: string) =>
     [process.execPath, beside("worker.mjs"), beside(library), folder, ...more] as const;
 
+/** This project, in a process like those of the others: a large one collects its garbage, and so its results, more slowly. */
+export const ours: Peer = {
+  name: "Autodidact",
+  packages: [],
+  native: false,
+  command: (folder) => [process.execPath, ...process.execArgv, beside("worker.mjs"), beside("../ours.ts"), folder],
+};
+
 export const peers: readonly Peer[] = [
   {
     name: "onnxruntime-web",
