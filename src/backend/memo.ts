@@ -5,14 +5,13 @@ import { createHash, randomUUID } from "node:crypto";
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { cpus, homedir } from "node:os";
 import { dirname, join } from "node:path";
-import type { Build } from "./wasm/kernels.ts";
 
 /** What is known of a machine. */
 export interface Findings {
   /** GFLOP/s of the plain and the relaxed build on one thread. */
   readonly speeds?: readonly [number, number];
   /** For each build that was proved in the engine's 256-bit mode the op that is wrong there, or "" if all are right. */
-  readonly proofs?: Readonly<Partial<Record<Build, string>>>;
+  readonly proofs?: Readonly<Record<string, string>>;
   /** Of a GPU: names of the fastest tiles, by class of products. */
   readonly tiles?: Readonly<Record<string, string>>;
   /** Of a GPU: for each tile of subgroup matrices that was tried what is wrong with it, or "" if it is proved. */

@@ -1,7 +1,8 @@
 // Which calls run as one dispatch, and in which order. A call has to come after those that it shares memory with, unless both only read there;
 // everything else is free to move. So calls of one kernel gather: a call joins a batch that stands late enough for it, or a batch moves up to
 // it with the few that have to stand behind. All weights of an optimiser, all sums of a backward pass become a few dispatches.
-import type { Call, Window } from "./emitter.ts";
+import type { Call } from "./emitter.ts";
+import type { Window } from "./place.ts";
 
 /** Calls that run at once. */
 export interface Batch {

@@ -2,7 +2,8 @@
 import { batchShader, fields, type Kernel, shader } from "../../../gpu/kernel.ts";
 import type { Step } from "../../tape/program.ts";
 import { around, type Batch, batches } from "./batches.ts";
-import { bytesOf, type Call, typeOf, type Window } from "./emitter.ts";
+import type { Call } from "./emitter.ts";
+import { bytesOf, typeOf, type Window } from "./place.ts";
 
 export interface Dispatch {
   /** The steps that it belongs to: several for a batch. */

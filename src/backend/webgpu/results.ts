@@ -2,7 +2,7 @@
 import type { Buffer, View } from "../../tape/program.ts";
 import { size } from "../../tape/shape.ts";
 import { MAP_READ_MODE, usage } from "./device.ts";
-import type { Place } from "./emitter.ts";
+import type { Place } from "./place.ts";
 import type { Storage } from "./storage.ts";
 
 /** Runs whose outputs can be on their way to the host at once. */

@@ -1,7 +1,7 @@
 // Where parameters and the arena lie on the GPU. All programs share one arena, as big as the largest of them needs.
 import type { Parameter } from "../../tape/tensor.ts";
 import { MAP_READ_MODE, usage } from "./device.ts";
-import type { Place } from "./emitter.ts";
+import type { Place } from "./place.ts";
 import type { Sight } from "./windows.ts";
 
 interface Slab {

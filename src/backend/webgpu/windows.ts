@@ -2,7 +2,7 @@
 // and each with a part of the table that indices lead anywhere in.
 import type { View } from "../../tape/program.ts";
 import { size as sizeOf } from "../../tape/shape.ts";
-import type { Operand, Window } from "./emitter.ts";
+import type { Operand, Window } from "./place.ts";
 
 /** Places of an operand, counted from where its view begins. */
 export type Range = readonly [begin: number, end: number];
