@@ -20,7 +20,7 @@ export default command({
       note("\n`autodidact pull NAME` fetches one; --json shows addresses and sources.");
       return;
     }
-    const { backbones } = await import("../src/models/backbone.ts");
+    const { backbones } = await import("../src/models/backbones.ts");
     if (flags.json) return printJson({ models: backbones() });
     const rows = backbones().map(({ name, features, about }) => [name, `${features} features`, about]);
     for (const line of columns(rows, colors.command)) print(line);

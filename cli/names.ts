@@ -20,8 +20,8 @@ export const recipeName: Named = {
 
 /** A ResNet may carry a width that is not listed. */
 export const backboneName: Named = {
-  choices: async () => (await import("../src/models/backbone.ts")).backbones().map(({ name }) => name),
-  refuse: async (name) => (await import("../src/models/backbone.ts")).backboneError(name),
+  choices: async () => (await import("../src/models/backbones.ts")).backbones().map(({ name }) => name),
+  refuse: async (name) => (await import("../src/models/backbones.ts")).backboneError(name),
   listedBy: "autodidact models",
 };
 

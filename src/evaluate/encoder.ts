@@ -8,7 +8,8 @@ import { evaluationView, simclrFloatEvaluationView, type ViewSpec } from "../dat
 import type { Method, Parts } from "../methods/method.ts";
 import { methods } from "../methods/methods.ts";
 import type { OptionTable, OptionValues } from "../methods/options.ts";
-import { type Backbone, makeBackbone, variantNamed } from "../models/backbone.ts";
+import type { Backbone } from "../models/backbone.ts";
+import { makeBackbone, variantNamed } from "../models/backbones.ts";
 import { atSize, expectBackbone, readNetwork } from "../models/pretrained.ts";
 import { checkpointFile } from "../models/pull.ts";
 import { cifarResnets } from "../models/resnet-cifar.ts";

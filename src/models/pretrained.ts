@@ -4,7 +4,8 @@ import { CheckpointError } from "../checkpoint/error.ts";
 import { asFloats, readHosts } from "../checkpoint/stored.ts";
 import { withoutNumbers } from "../nn/init.ts";
 import { loadState, type State } from "../nn/module.ts";
-import { type Backbone, makeBackbone, variantNamed } from "./backbone.ts";
+import type { Backbone } from "./backbone.ts";
+import { makeBackbone, variantNamed } from "./backbones.ts";
 import { fitTables } from "./fit-tables.ts";
 import { type FindOptions, type Found, findBackbone } from "./recognise.ts";
 

@@ -5,7 +5,8 @@ import type { StoredTensor } from "../checkpoint/stored.ts";
 import { withoutNumbers } from "../nn/init.ts";
 import { type Shape, sameShape, size } from "../tape/shape.ts";
 import type { Parameter } from "../tape/tensor.ts";
-import { type Backbone, backboneError, backbones, makeBackbone, sizeOfTables } from "./backbone.ts";
+import type { Backbone } from "./backbone.ts";
+import { backboneError, backbones, makeBackbone, sizeOfTables } from "./backbones.ts";
 import { canFit } from "./fit-tables.ts";
 import { cifarResnets } from "./resnet-cifar.ts";
 

@@ -3,7 +3,7 @@
 import type { BackendName } from "../backend/open.ts";
 import { methods } from "../methods/methods.ts";
 import { choice, flag, number, type OptionTable, resolveOptions, whole } from "../methods/options.ts";
-import { backboneError } from "../models/backbone.ts";
+import { backboneError } from "../models/backbones.ts";
 import type { Recipe } from "../recipes/recipe.ts";
 import { defaultRecipe, recipes } from "../recipes/recipes.ts";
 import type { Activations, Precision } from "../tape/trace.ts";

@@ -1,7 +1,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { WasmBackend } from "../../src/backend/wasm.ts";
-import { makeBackbone } from "../../src/models/backbone.ts";
+import { makeBackbone } from "../../src/models/backbones.ts";
 import { namedParameters, withContext } from "../../src/nn/module.ts";
 import { AdamW } from "../../src/nn/optim/adamw.ts";
 import { Sgd } from "../../src/nn/optim/sgd.ts";

@@ -10,7 +10,7 @@ import { openCheckpoint } from "../../src/checkpoint/open.ts";
 import { writeSafetensors } from "../../src/checkpoint/safetensors.ts";
 import { writeTorch } from "../../src/checkpoint/write-torch.ts";
 import { inspect } from "../../src/evaluate/inspect.ts";
-import { makeBackbone } from "../../src/models/backbone.ts";
+import { makeBackbone } from "../../src/models/backbones.ts";
 import { readBackbone } from "../../src/models/pretrained.ts";
 import { withoutNumbers } from "../../src/nn/init.ts";
 import { peakBytes } from "../peak.ts";

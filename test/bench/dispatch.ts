@@ -3,7 +3,7 @@
 
 import type { WasmExecutable } from "../../src/backend/wasm/executable.ts";
 import { WasmBackend } from "../../src/backend/wasm.ts";
-import { makeBackbone } from "../../src/models/backbone.ts";
+import { makeBackbone } from "../../src/models/backbones.ts";
 import { namedParameters, withContext } from "../../src/nn/module.ts";
 import { AdamW } from "../../src/nn/optim/adamw.ts";
 import { grad } from "../../src/tape/grad.ts";

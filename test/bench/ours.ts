@@ -1,7 +1,8 @@
 // This project as a library of peers/worker.mjs, through its public interface: compile() on the wasm backend.
 import type { Backend } from "../../src/backend/backend.ts";
 import { openBackend } from "../../src/backend/open.ts";
-import { type Backbone, makeBackbone } from "../../src/models/backbone.ts";
+import type { Backbone } from "../../src/models/backbone.ts";
+import { makeBackbone } from "../../src/models/backbones.ts";
 import { Block } from "../../src/models/vit.ts";
 import { Buffer, withContext } from "../../src/nn/module.ts";
 import { grad } from "../../src/tape/grad.ts";

@@ -9,7 +9,7 @@ import { openBackend } from "../../src/backend/open.ts";
 import { openCheckpoint } from "../../src/checkpoint/open.ts";
 import { readHosts } from "../../src/checkpoint/stored.ts";
 import { encodeTorch, writeTorch } from "../../src/checkpoint/write-torch.ts";
-import { makeBackbone } from "../../src/models/backbone.ts";
+import { makeBackbone } from "../../src/models/backbones.ts";
 import { readBackbone } from "../../src/models/pretrained.ts";
 import { withContext } from "../../src/nn/module.ts";
 import type { Tensor } from "../../src/tape/tensor.ts";

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { writeTorch } from "../../src/checkpoint/write-torch.ts";
-import { makeBackbone } from "../../src/models/backbone.ts";
+import { makeBackbone } from "../../src/models/backbones.ts";
 import type { Host } from "../../src/tape/trace.ts";
 import { run } from "./support.ts";
 

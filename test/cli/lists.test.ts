@@ -1,7 +1,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { methods } from "../../src/methods/methods.ts";
-import { backbones } from "../../src/models/backbone.ts";
+import { backbones } from "../../src/models/backbones.ts";
 import { recipes } from "../../src/recipes/recipes.ts";
 import { run } from "./support.ts";
 

@@ -9,7 +9,7 @@ import { decodePng } from "../../src/data/png.ts";
 import { attend } from "../../src/evaluate/attend.ts";
 import { entropy, jaccard, massMask } from "../../src/evaluate/attention.ts";
 import { drawMask } from "../../src/evaluate/looks.ts";
-import { makeBackbone } from "../../src/models/backbone.ts";
+import { makeBackbone } from "../../src/models/backbones.ts";
 
 const attention = suite("attention");
 

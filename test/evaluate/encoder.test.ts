@@ -7,7 +7,7 @@ import { CheckpointError } from "../../src/checkpoint/error.ts";
 import { writeSafetensors } from "../../src/checkpoint/safetensors.ts";
 import { writeTorch } from "../../src/checkpoint/write-torch.ts";
 import { openEncoder } from "../../src/evaluate/encoder.ts";
-import { makeBackbone } from "../../src/models/backbone.ts";
+import { makeBackbone } from "../../src/models/backbones.ts";
 import { resizeBias } from "../../src/models/relative-position.ts";
 import { withoutNumbers } from "../../src/nn/init.ts";
 import type { Tensor } from "../../src/tape/tensor.ts";

@@ -12,7 +12,7 @@ import { embed } from "../../src/evaluate/embed.ts";
 import { openEncoder } from "../../src/evaluate/encoder.ts";
 import { centredPixels, embedder, evenly, extract, extractPixels, standardized } from "../../src/evaluate/features.ts";
 import { KnnProtocol, knn } from "../../src/evaluate/score.ts";
-import { makeBackbone } from "../../src/models/backbone.ts";
+import { makeBackbone } from "../../src/models/backbones.ts";
 import { train } from "../../src/train/train.ts";
 import { pictureFolder, pictures } from "../train/pictures.ts";
 

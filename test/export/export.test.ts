@@ -6,7 +6,7 @@ import * as assert from "uvu/assert";
 import { writeSafetensors } from "../../src/checkpoint/safetensors.ts";
 import { openEncoder } from "../../src/evaluate/encoder.ts";
 import { exportEncoder } from "../../src/export/export.ts";
-import { makeBackbone } from "../../src/models/backbone.ts";
+import { makeBackbone } from "../../src/models/backbones.ts";
 import { withContext } from "../../src/nn/module.ts";
 import type { Tensor } from "../../src/tape/tensor.ts";
 import { compile } from "../../src/tape/trace.ts";

@@ -1,6 +1,6 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { sizeOfTables } from "../../src/models/backbone.ts";
+import { sizeOfTables } from "../../src/models/backbones.ts";
 import { Beit, type BeitOptions, beits } from "../../src/models/beit.ts";
 import { sincosTable } from "../../src/models/positions.ts";
 import { withSeed, zeros } from "../../src/nn/init.ts";

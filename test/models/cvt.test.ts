@@ -1,6 +1,6 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { makeBackbone } from "../../src/models/backbone.ts";
+import { makeBackbone } from "../../src/models/backbones.ts";
 import { CvT, type CvTOptions } from "../../src/models/cvt.ts";
 import { withSeed } from "../../src/nn/init.ts";
 import { Buffer } from "../../src/nn/module.ts";

@@ -9,7 +9,7 @@ import { CheckpointError } from "../../src/checkpoint/error.ts";
 import { openCheckpoint } from "../../src/checkpoint/open.ts";
 import { writeSafetensors } from "../../src/checkpoint/safetensors.ts";
 import type { StoredTensor } from "../../src/checkpoint/stored.ts";
-import { makeBackbone } from "../../src/models/backbone.ts";
+import { makeBackbone } from "../../src/models/backbones.ts";
 import { expectBackbone, readBackbone } from "../../src/models/pretrained.ts";
 import type { Host } from "../../src/tape/trace.ts";
 

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { backboneError } from "../../src/models/backbone.ts";
+import { backboneError } from "../../src/models/backbones.ts";
 import { published } from "../../src/models/published.ts";
 import { cacheFolder, checkpointFile, publishedPath, pull } from "../../src/models/pull.ts";
 import { run } from "../cli/support.ts";

@@ -1,7 +1,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { StoredTensor } from "../../src/checkpoint/stored.ts";
-import { backbones, makeBackbone } from "../../src/models/backbone.ts";
+import { backbones, makeBackbone } from "../../src/models/backbones.ts";
 import { findBackbone } from "../../src/models/recognise.ts";
 import { withoutNumbers } from "../../src/nn/init.ts";
 import type { Shape } from "../../src/tape/shape.ts";

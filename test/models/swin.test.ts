@@ -1,6 +1,6 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { makeBackbone, sizeOfTables } from "../../src/models/backbone.ts";
+import { makeBackbone, sizeOfTables } from "../../src/models/backbones.ts";
 import { Swin, SwinBlock, type SwinOptions, swins } from "../../src/models/swin.ts";
 import { shiftMask } from "../../src/models/windows.ts";
 import { truncNormal, withSeed, zeros } from "../../src/nn/init.ts";

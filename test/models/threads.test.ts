@@ -2,7 +2,8 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { openBackend } from "../../src/backend/open.ts";
-import { type Backbone, makeBackbone } from "../../src/models/backbone.ts";
+import type { Backbone } from "../../src/models/backbone.ts";
+import { makeBackbone } from "../../src/models/backbones.ts";
 import { Swin } from "../../src/models/swin.ts";
 import { ViL } from "../../src/models/vil.ts";
 import { ViT } from "../../src/models/vit.ts";

@@ -1,6 +1,6 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { makeBackbone, sizeOfTables } from "../../src/models/backbone.ts";
+import { makeBackbone, sizeOfTables } from "../../src/models/backbones.ts";
 import type { ChunkMode } from "../../src/models/sliding-chunks.ts";
 import { parseArchitecture, ViL, type ViLOptions } from "../../src/models/vil.ts";
 import { withSeed } from "../../src/nn/init.ts";

@@ -2,7 +2,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { methods } from "../../src/methods/methods.ts";
 import { resolveOptions } from "../../src/methods/options.ts";
-import { backboneError, makeBackbone } from "../../src/models/backbone.ts";
+import { backboneError, makeBackbone } from "../../src/models/backbones.ts";
 import type { Recipe } from "../../src/recipes/recipe.ts";
 import { defaultRecipe, recipes } from "../../src/recipes/recipes.ts";
 import { peakRate, recipeSchedules } from "../../src/recipes/schedules.ts";

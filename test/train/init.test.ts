@@ -5,7 +5,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { writeTorch } from "../../src/checkpoint/write-torch.ts";
 import { buildModel } from "../../src/evaluate/encoder.ts";
-import { makeBackbone } from "../../src/models/backbone.ts";
+import { makeBackbone } from "../../src/models/backbones.ts";
 import { fitTables } from "../../src/models/fit-tables.ts";
 import { resizeBias } from "../../src/models/relative-position.ts";
 import { ViT } from "../../src/models/vit.ts";

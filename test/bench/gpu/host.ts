@@ -5,7 +5,7 @@ import { runInNewContext } from "node:vm";
 import { openDevice } from "../../../src/backend/webgpu/device.ts";
 import type { GpuExecutable } from "../../../src/backend/webgpu/executable.ts";
 import { GpuBackend } from "../../../src/backend/webgpu.ts";
-import { makeBackbone } from "../../../src/models/backbone.ts";
+import { makeBackbone } from "../../../src/models/backbones.ts";
 import { namedParameters, withContext } from "../../../src/nn/module.ts";
 import { AdamW } from "../../../src/nn/optim/adamw.ts";
 import { grad } from "../../../src/tape/grad.ts";

@@ -1,6 +1,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { type BuildOptions, backboneError, backbones, makeBackbone } from "../../src/models/backbone.ts";
+import type { BuildOptions } from "../../src/models/backbone.ts";
+import { backboneError, backbones, makeBackbone } from "../../src/models/backbones.ts";
 import { ResNet, resnets } from "../../src/models/resnet.ts";
 import { ViT, vits } from "../../src/models/vit.ts";
 import { withoutNumbers } from "../../src/nn/init.ts";
