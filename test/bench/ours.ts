@@ -10,7 +10,7 @@ import { Parameter, type Tensor } from "../../src/tape/tensor.ts";
 import { assign, compile, type Host } from "../../src/tape/trace.ts";
 import { type BlockJob, type ConvJob, type Job, type MatmulJob, type NetworkJob, padding, values } from "./jobs.ts";
 
-/** A job that is ready to run; the process ends when nobody runs it. */
+/** A job that is ready to run, with a backend of its own for as long as the process lives. */
 export async function prepare({ job, threads }: { job: Job; threads: number }): Promise<() => Promise<Float32Array>> {
   return runner(job, await openBackend({ backend: "wasm", threads }));
 }
